@@ -1,0 +1,36 @@
+"""The embedded registry's engine: a directory as a registry.
+
+`Store` reads and writes one (the server uses it); `LocalRegistry` is the same directory, read
+only and without a server, as a `Registry`.
+"""
+
+from modelfs.registry.local.records import (
+    Bundle,
+    FileRecord,
+    InstanceRecord,
+    ModelRecord,
+    Page,
+    Upload,
+    UploadedDirectory,
+    UploadedFile,
+    VersionRecord,
+)
+from modelfs.registry.local.registry import LocalRegistry
+from modelfs.registry.local.store import Store
+from modelfs.registry.local.uploads import Uploads, UploadWriter
+
+__all__ = [
+    "Bundle",
+    "FileRecord",
+    "InstanceRecord",
+    "LocalRegistry",
+    "ModelRecord",
+    "Page",
+    "Store",
+    "Upload",
+    "UploadWriter",
+    "UploadedDirectory",
+    "UploadedFile",
+    "Uploads",
+    "VersionRecord",
+]
