@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
+
 from polling import wait_for as wait_for  # for `from conftest import wait_for`
 
 # Threads of fixtures that outlive one test (a server of a session) carry this prefix.
