@@ -1,0 +1,123 @@
+"""A way to a server that breaks: a TCP relay that cuts connections after so many bytes.
+
+Owns the sockets and threads of the relay. One lock guards the counters; no I/O happens under it.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+from types import TracebackType
+from urllib.parse import urlsplit
+
+_PIECE = 65536
+# The longest a relay's thread waits for bytes; clients under test pause a few seconds at most.
+_IDLE = 60.0
+
+
+class Cutting:
+    """Relays to `url`; cuts the first `times` connections that carry more than the limit.
+
+    `up` limits the bytes from client to server, `down` those from server to client. A cut ends
+    both directions at once, in the middle of whatever they carry.
+    """
+
+    def __init__(
+        self, url: str, *, up: int | None = None, down: int | None = None, times: int = 1
+    ) -> None:
+        parts = urlsplit(url)
+        self._target = (parts.hostname or "", parts.port or 80)
+        self._limits = {"up": up, "down": down}
+        self._lock = threading.Lock()
+        self._cuts_left = times
+        # Bytes relayed in each direction, over all connections.
+        self.carried = {"up": 0, "down": 0}
+        self.cuts = 0
+        self._listener: socket.socket | None = None
+        self._sockets: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
+
+    @property
+    def url(self) -> str:
+        assert self._listener is not None
+        host, port = self._listener.getsockname()
+        return f"http://{host}:{port}"
+
+    def __enter__(self) -> Cutting:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._spawn(self._accept, self._listener)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        assert self._listener is not None
+        # Wakes the thread in accept(), which closing alone does not.
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        with self._lock:
+            sockets, threads = list(self._sockets), list(self._threads)
+        for end in sockets:
+            _cut(end)
+        for thread in threads:
+            thread.join(10)
+            assert not thread.is_alive()
+
+    def _spawn(self, target: object, *arguments: object) -> None:
+        thread = threading.Thread(target=target, args=arguments, daemon=True)  # type: ignore[arg-type]
+        with self._lock:
+            self._threads.append(thread)
+        thread.start()
+
+    def _accept(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
+            server = socket.create_connection(self._target, timeout=_IDLE)
+            client.settimeout(_IDLE)
+            with self._lock:
+                self._sockets += [client, server]
+            self._spawn(self._relay, "up", client, server)
+            self._spawn(self._relay, "down", server, client)
+
+    def _relay(self, way: str, source: socket.socket, sink: socket.socket) -> None:
+        limit, carried = self._limits[way], 0
+        try:
+            while piece := source.recv(_PIECE):
+                if limit is not None and carried + len(piece) > limit and self._may_cut():
+                    _cut(source)
+                    _cut(sink)
+                    return
+                sink.sendall(piece)
+                carried += len(piece)
+                with self._lock:
+                    self.carried[way] += len(piece)
+            sink.shutdown(socket.SHUT_WR)
+        except OSError:
+            _cut(source)
+            _cut(sink)
+
+    def _may_cut(self) -> bool:
+        with self._lock:
+            if not self._cuts_left:
+                return False
+            self._cuts_left -= 1
+            self.cuts += 1
+            return True
+
+
+def _cut(end: socket.socket) -> None:
+    """Close at once; what has not been sent is dropped."""
+    try:
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        # Wakes the other thread, which may wait in recv() on the same socket.
+        end.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass  # it is closed or reset already
+    end.close()
