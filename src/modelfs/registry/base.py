@@ -13,43 +13,13 @@ errors are of `modelfs.errors`:
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from types import TracebackType
 from typing import Protocol
 
-from modelfs.model import Account, Digests, Document, Entry, File, Manifest, Traits
+from modelfs.bodies import Body, Source
+from modelfs.model import Account, Document, Entry, File, Manifest, Traits
 from modelfs.refs import Ref
 
-
-class Body(Protocol):
-    """The bytes of one range of one file, on their way. A context manager; one thread uses it.
-
-    `digests` are of the whole file, as told with this answer (empty where not told).
-    """
-
-    digests: Digests
-
-    def readinto(self, buffer: memoryview, /) -> int:
-        """Fill the front of `buffer`; the number of bytes written, 0 only at the range's end.
-
-        Raises Unavailable when the range ends early and resuming failed; never gives more bytes
-        than the range has.
-        """
-        ...
-
-    def __enter__(self) -> Body: ...
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-        /,
-    ) -> None: ...
-
-
-# Bytes [start, stop) of one file: what a cache fetches from, without knowing a registry.
-Source = Callable[[int, int], Body]
+__all__ = ["Body", "Registry", "Source"]
 
 
 class Registry(Protocol):
