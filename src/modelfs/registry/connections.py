@@ -1,0 +1,156 @@
+"""Connections of the HTTP client: bounded in number, and in the time that an answer may drip.
+
+A time-out of `requests` is for one read of a socket: a server that sends a byte now and then
+holds its caller for ever. Here every connection reads through a `_Guard` that also has a moment
+at which it gives up. Part of the HTTP client, which is the only user.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import socket
+import time
+from collections.abc import Callable
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+
+# A piece as large as a socket's buffer usually is, so that a block takes few calls.
+_BUFFER = 1 << 16
+# For a free connection; more workers than connections is a mistake of ours that must not hang.
+_POOL_WAIT = 10.0
+
+
+class _Guard(io.RawIOBase):
+    """Reads a socket until a moment passes; no end while `deadline` is None."""
+
+    def __init__(self, raw: io.RawIOBase, sock: socket.socket, settings: _Watched) -> None:
+        self._raw = raw
+        self._sock = sock
+        self._settings = settings
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int | None:
+        deadline, idle = self._settings.deadline, self._sock.gettimeout()
+        if deadline is None:
+            return self._raw.readinto(buffer)
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the answer takes too long")
+        self._sock.settimeout(left if idle is None else min(idle, left))
+        try:
+            return self._raw.readinto(buffer)
+        finally:
+            self._sock.settimeout(idle)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Watched:
+    """A socket whose readers keep a deadline; everything else is the socket's."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self.deadline: float | None = None
+
+    def makefile(self, mode: str, *_: object) -> io.BufferedReader:
+        raw = self._sock.makefile(mode, buffering=0)
+        return io.BufferedReader(_Guard(raw, self._sock, self), _BUFFER)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+
+def _watching(connection: Any, getresponse: Callable[[], Any]) -> Any:
+    """`getresponse()`, with the read time-out for the whole head of the answer."""
+    watched = connection.sock
+    watched.deadline = time.monotonic() + connection.timeout if connection.timeout else None
+    answer = getresponse()
+    watched.deadline = None
+    answer.watched = watched
+    return answer
+
+
+class _HTTPConnection(urllib3.connection.HTTPConnection):
+    def connect(self) -> None:
+        super().connect()
+        self.sock: Any = _Watched(self.sock)
+
+    def getresponse(self) -> Any:
+        return _watching(self, super().getresponse)
+
+
+class _HTTPSConnection(urllib3.connection.HTTPSConnection):
+    def connect(self) -> None:
+        super().connect()
+        self.sock: Any = _Watched(self.sock)
+
+    def getresponse(self) -> Any:
+        return _watching(self, super().getresponse)
+
+
+class _HTTPPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _HTTPConnection
+
+    def _get_conn(self, timeout: float | None = None) -> Any:
+        return super()._get_conn(timeout=timeout or _POOL_WAIT)
+
+
+class _HTTPSPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _HTTPSConnection
+
+    def _get_conn(self, timeout: float | None = None) -> Any:
+        return super()._get_conn(timeout=timeout or _POOL_WAIT)
+
+
+_POOLS = {"http": _HTTPPool, "https": _HTTPSPool}
+
+
+class _Adapter(HTTPAdapter):
+    """Gives out the connections of this module, also through a proxy."""
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        super().init_poolmanager(*args, **options)
+        self.poolmanager.pool_classes_by_scheme = _POOLS
+
+    def proxy_manager_for(self, proxy: Any, **options: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **options)
+        manager.pool_classes_by_scheme = _POOLS
+        return manager
+
+
+def session(most: int) -> requests.Session:
+    """A session with at most `most` connections to one host.
+
+    It takes nothing from its surroundings: no credentials of a .netrc, no environment, no cookie.
+    """
+    # What urllib3 logs holds whole addresses, and ours are signed: whoever has one has the file.
+    logging.getLogger("urllib3").setLevel(logging.CRITICAL)
+    made = requests.Session()
+    made.trust_env = False
+    made.headers.clear()
+    made.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    adapter = _Adapter(pool_maxsize=most, pool_block=True)
+    made.mount("http://", adapter)
+    made.mount("https://", adapter)
+    return made
+
+
+def set_deadline(raw: Any, seconds: float) -> None:
+    """Let the rest of the body of the answer `raw` take no more than `seconds`."""
+    if (watched := getattr(raw, "watched", None)) is not None:
+        watched.deadline = time.monotonic() + seconds
+
+
+def give_back(raw: Any) -> None:
+    """Return the connection of `raw` for the next request, if its body was read to the end."""
+    if getattr(raw, "length_remaining", None) == 0:
+        raw.drain_conn()

@@ -1,0 +1,386 @@
+"""The HTTP client of registries: time-outs, retries, rate limits, redirects, credentials.
+
+The only module that imports `requests`; its exceptions end here, also those that come while a
+body is read. Owns the connections. Knows the two error envelopes of Kaggle's API, but no method
+of it. Safe for many threads: connections are pooled, the rest is constant or has its own lock.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+import requests
+import urllib3
+from requests.structures import CaseInsensitiveDict
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception,
+    stop_after_attempt,
+    stop_before_delay,
+    wait_random_exponential,
+)
+
+from modelfs import __version__
+from modelfs.errors import Corrupt, DeadlinePassed, Error, TooManyRequests, Unavailable, Usage
+from modelfs.registry import addresses, connections, envelopes, patience, transfer
+from modelfs.waiting import Clock
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+USER_AGENT = f"modelfs/{__version__}"
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_MOST_REDIRECTS = 5
+_PIECE = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a client puts up with. Seconds and bytes.
+
+    `total` is for one call with all its retries; with what its caller adds it stays below
+    `waiting.DEADLINE`. `read` is for the next piece of an answer, and for all of its head. The
+    official client pages 200 names at a time; `document` is a hundred times what those need.
+    """
+
+    connect: float = 5.0
+    read: float = 10.0
+    total: float = 20.0
+    document: int = 16 << 20
+    attempts: int = 8
+    first_wait: float = 0.2
+    longest_wait: float = 4.0
+    connections: int = 32
+
+
+class _NotSent(Unavailable):
+    """The request never reached the host, so anything may be tried again."""
+
+
+class _Final(Unavailable):
+    """Trying again within this call would not help."""
+
+
+class _Closed(TooManyRequests):
+    """The host wants more rest than this call has time."""
+
+
+class Http:
+    """Talks to one registry, whose API is below `base`, and to the storage it points to.
+
+    `authorization` gives the Authorization header for `base` ("" for none); it goes to that
+    scheme, host and port only.
+    """
+
+    def __init__(
+        self,
+        base: str,
+        *,
+        authorization: Callable[[], str] = str,
+        environ: Mapping[str, str] = MappingProxyType({}),
+        limits: Limits = Limits(),
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self._base = base.rstrip("/")
+        self._origin = addresses.origin(self._base)
+        self._authorization = authorization
+        self._environ = environ
+        self._limits = limits
+        self._clock = clock
+        self._gates = patience.Gates(clock)
+        self._closing = threading.Event()
+        self._session = connections.session(limits.connections)
+
+    def close(self) -> None:
+        """Wake those who wait for a retry, and give the connections back."""
+        self._closing.set()
+        self._session.close()
+
+    # Calls of the API
+
+    def call(
+        self, path: str, message: Mapping[str, object], *, is_idempotent: bool = True
+    ) -> dict[str, Any]:
+        """The answer of POST `path` with `message`, both JSON objects."""
+
+        def once(deadline: float) -> dict[str, Any]:
+            with self._post(path, message, deadline) as answer:
+                document = answer.document(self._limits.document, deadline)
+            return envelopes.checked(document)
+
+        return self._retried(once, is_idempotent)
+
+    def locate(self, path: str, message: Mapping[str, object]) -> str:
+        """The address that POST `path` with `message` redirects to. It is a secret."""
+
+        def once(deadline: float) -> str:
+            with self._post(path, message, deadline) as answer:
+                if answer.status not in _REDIRECTS:
+                    raise Corrupt(f"{answer.host} sent no address of a file, but {answer.status}")
+                return addresses.redirected(answer.url, answer.headers.get("Location", ""))
+
+        return self._retried(once, is_idempotent=True)
+
+    def _post(self, path: str, message: Mapping[str, object], deadline: float) -> _Answer:
+        answer = self._send(
+            "POST",
+            f"{self._base}/{path}",
+            {"Content-Type": "application/json", "Accept": "application/json"},
+            deadline,
+            body=json.dumps(message).encode(),
+        )
+        try:
+            self._raise_for(answer, deadline)
+        except BaseException:
+            answer.close()
+            raise
+        return answer
+
+    # Bytes of files
+
+    def open(
+        self, locate: Callable[[bool], str], size: int, start: int, stop: int
+    ) -> transfer.RangeBody:
+        """Bytes [start, stop) of the file of `size` bytes at the address that `locate` gives.
+
+        `locate(True)` must give a fresh address; it is asked for when the old one has expired.
+        """
+        body = transfer.RangeBody(
+            _Storage(self, locate),
+            size,
+            start,
+            stop,
+            clock=self._clock,
+            pause=self._pause,
+            patience=self._limits.total,
+        )
+        body.open()
+        return body
+
+    def get(self, url: str, headers: Mapping[str, str]) -> _Answer:
+        """GET `url`, following redirects; any answer but a complaint that may be retried."""
+
+        def once(deadline: float) -> _Answer:
+            answer = self._followed(url, headers, deadline)
+            if answer.status in (200, 206) or transfer.is_expired(answer.status):
+                return answer
+            try:
+                self._raise_for(answer, deadline)
+                raise Corrupt(f"{answer.host} sent no bytes, but {answer.status}")
+            finally:
+                answer.close()
+
+        return self._retried(once, is_idempotent=True)
+
+    def _followed(self, url: str, headers: Mapping[str, str], deadline: float) -> _Answer:
+        seen = {url}
+        while True:
+            answer = self._send("GET", url, headers, deadline)
+            if answer.status not in _REDIRECTS:
+                return answer
+            answer.close()
+            url = addresses.redirected(url, answer.headers.get("Location", ""))
+            if url in seen or len(seen) > _MOST_REDIRECTS:
+                raise Corrupt(f"{answer.host} redirects without an end")
+            seen.add(url)
+
+    # One request
+
+    def _send(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        deadline: float,
+        body: bytes | None = None,
+    ) -> _Answer:
+        host = addresses.shown(url)
+        self._wait_for(host, deadline)
+        fields = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **headers}
+        if addresses.origin(url) == self._origin and (secret := self._authorization()):
+            fields["Authorization"] = secret
+        proxy = addresses.proxy_for(url, self._environ)
+        left = max(deadline - self._clock(), 0.001)
+        with _converted(host):
+            reply = self._session.request(
+                method,
+                url,
+                data=body,
+                headers=fields,
+                timeout=(min(self._limits.connect, left), min(self._limits.read, left)),
+                allow_redirects=False,
+                stream=True,
+                proxies={"http": proxy, "https": proxy} if proxy else {},
+                verify=self._authorities(),
+            )
+        answer = _Answer(reply, url, host, self._clock)
+        if reply.status_code not in (429, 503):
+            self._gates.answered(host)
+        return answer
+
+    def _authorities(self) -> bool | str:
+        """The certificate authorities to trust: a file that the environment names, or the usual."""
+        path = self._environ.get("REQUESTS_CA_BUNDLE") or self._environ.get("CURL_CA_BUNDLE")
+        if path and not Path(path).exists():
+            raise Usage(f"no such file of certificate authorities: {path}")
+        return path or True
+
+    def _raise_for(self, answer: _Answer, deadline: float) -> None:
+        """Raise what a status of 400 and more stands for."""
+        if answer.status < 400:
+            return
+        document: object = None
+        try:
+            document = answer.document(self._limits.document, deadline)
+        except (Corrupt, Unavailable):  # the status says enough
+            pass
+        error = envelopes.failure(answer.status, document, answer.host)
+        if answer.status in (429, 503):
+            asked = patience.retry_after(answer.headers.get("Retry-After"), time.time())
+            if answer.status == 429 or asked is not None:
+                self._gates.refused(answer.host, asked)
+        raise error
+
+    # Trying again
+
+    def _retried(self, once: Callable[[float], T], is_idempotent: bool) -> T:
+        """What `once(deadline)` gives, tried again where that is safe and may help."""
+        deadline = self._clock() + self._limits.total
+
+        def is_worth_it(error: BaseException) -> bool:
+            if isinstance(error, _Closed | _Final) or not isinstance(error, Unavailable):
+                return False
+            return is_idempotent or isinstance(error, _NotSent | TooManyRequests)
+
+        return Retrying(
+            retry=retry_if_exception(is_worth_it),
+            # Full jitter: clients that failed together do not come back together.
+            wait=wait_random_exponential(self._limits.first_wait, self._limits.longest_wait),
+            stop=stop_after_attempt(self._limits.attempts) | stop_before_delay(self._limits.total),
+            sleep=self._sleep,
+            before_sleep=_log_retry,
+            reraise=True,
+        )(once, deadline)
+
+    def _wait_for(self, host: str, deadline: float) -> None:
+        """Wait until `host` may be asked; raise TooManyRequests at once if that is too late."""
+        while delay := self._gates.delay(host):
+            if self._clock() + delay >= deadline:
+                raise _Closed(f"{host} asks to be left alone for {delay:.0f} s")
+            self._sleep(delay)
+        if self._clock() >= deadline:
+            raise DeadlinePassed(f"no answer of {host} within {self._limits.total:g} s")
+
+    def _pause(self, losses: int) -> None:
+        """Wait a little before a body is resumed, longer after more losses in a row."""
+        longest = min(self._limits.longest_wait, self._limits.first_wait * 2 ** (losses - 1))
+        self._sleep(patience.jittered(longest))
+
+    def _sleep(self, seconds: float) -> None:
+        if self._closing.wait(seconds):
+            raise _Final("the registry's client is closed")
+
+
+def _log_retry(state: RetryCallState) -> None:
+    if state.outcome is not None:
+        log.debug("attempt %d failed: %s", state.attempt_number, state.outcome.exception())
+
+
+class _Storage:
+    """One file's bytes, at an address that expires."""
+
+    def __init__(self, client: Http, locate: Callable[[bool], str]) -> None:
+        self._client = client
+        self._locate = locate
+
+    def get(self, headers: Mapping[str, str], is_fresh: bool, /) -> _Answer:
+        return self._client.get(self._locate(is_fresh), headers)
+
+
+class _Answer:
+    """An HTTP answer whose body is still on its way; a context manager that closes it."""
+
+    def __init__(self, reply: requests.Response, url: str, host: str, clock: Clock) -> None:
+        self.status = reply.status_code
+        self.headers: CaseInsensitiveDict[str] = reply.headers
+        self.url = url
+        self.host = host
+        self._reply = reply
+        self._clock = clock
+
+    def read1(self, size: int, /) -> bytes:
+        with _converted(self.host):
+            return bytes(self._reply.raw.read1(size, decode_content=False))
+
+    def document(self, limit: int, deadline: float) -> object:
+        """The JSON value of the body; raises Unavailable for a page, Corrupt for nonsense."""
+        connections.set_deadline(self._reply.raw, deadline - self._clock())
+        if self.headers.get("Content-Encoding", "identity").lower() not in ("", "identity"):
+            raise Corrupt(f"{self.host} sends what was not asked for: compressed JSON")
+        content = bytearray()
+        while piece := self.read1(_PIECE):
+            content += piece
+            if len(content) > limit:
+                raise Corrupt(f"{self.host} sends too much: more than {limit} bytes of JSON")
+            if self._clock() > deadline:
+                raise DeadlinePassed(f"{self.host} did not finish its answer in time")
+        promised = self.headers.get("Content-Length", "")
+        if promised.isdigit() and len(content) < int(promised):
+            raise Unavailable(f"the answer of {self.host} ended early")
+        return envelopes.parsed(bytes(content), self.host)
+
+    def close(self) -> None:
+        with _converted(self.host):
+            connections.give_back(self._reply.raw)
+            self._reply.close()
+
+    def __enter__(self) -> _Answer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+@contextmanager
+def _converted(host: str) -> Iterator[None]:
+    """Foreign exceptions as ours. Their texts hold addresses, so only their kinds are told."""
+    try:
+        yield
+    except Error:
+        raise
+    except (requests.exceptions.SSLError, urllib3.exceptions.SSLError) as exc:
+        raise _Final(
+            f"the certificate of {host} is not trusted",
+            hint="REQUESTS_CA_BUNDLE names a file of certificate authorities",
+        ) from exc
+    except (requests.exceptions.ProxyError, requests.exceptions.ConnectTimeout) as exc:
+        raise _NotSent(f"no connection to {host}: {type(exc).__name__}") from exc
+    except (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError, TimeoutError) as exc:
+        raise DeadlinePassed(f"{host} did not answer in time") from exc
+    except requests.exceptions.ConnectionError as exc:
+        reason = getattr(exc.args[0] if exc.args else None, "reason", None)
+        if isinstance(reason, urllib3.exceptions.NewConnectionError):
+            raise _NotSent(f"no connection to {host}") from exc
+        raise Unavailable(f"the connection to {host} was lost") from exc
+    except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as exc:
+        raise Corrupt(f"an address of {host} makes no sense") from exc
+    except (
+        requests.exceptions.RequestException,
+        urllib3.exceptions.HTTPError,
+        http.client.HTTPException,
+        OSError,
+        ValueError,
+    ) as exc:
+        raise Unavailable(f"the connection to {host} was lost: {type(exc).__name__}") from exc
