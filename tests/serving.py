@@ -77,7 +77,7 @@ class Served:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        wait_for(self._is_ready, START)
+        wait_for(self._is_ready, START, "modelfs serve is ready")
 
     def _is_ready(self) -> bool:
         assert self._process is not None

@@ -1,0 +1,106 @@
+"""A mount as its users have it: `modelfs mount` in a process of its own.
+
+Owns the process, its log and its mountpoint. Knows nothing of what is mounted.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from types import TracebackType
+
+from polling import wait_for
+from serving import MODELFS, START, own_environ
+
+
+def is_mounted(path: Path) -> bool:
+    """Whether something is mounted at `path`, also if its process is gone."""
+    entries = Path("/proc/self/mountinfo").read_text().splitlines()
+    return str(path).replace(" ", "\\040") in {entry.split(" ")[4] for entry in entries}
+
+
+class Mounted:
+    """A running `modelfs mount`; a context manager that ends by asserting that nothing is left.
+
+    What it makes is below `folder`: the mountpoint, the cache, the state. Two of them can share
+    a cache by `cache`.
+    """
+
+    def __init__(
+        self, folder: Path, registry: str, *options: str, token: str = "", cache: Path | None = None
+    ) -> None:
+        self.path = folder / "mnt"
+        self.cache = cache or folder / "cache"
+        self._command = [
+            *(str(MODELFS), "mount", str(self.path), "--foreground"),
+            *("--registry", registry, "--cache-dir", str(self.cache)),
+            *options,
+        ]
+        self._environ = {"MODELFS_STATE_DIR": str(folder / "state")}
+        if token:
+            self._environ["MODELFS_TOKEN"] = token
+        self._home = folder / "home"
+        self._log = folder / "mount.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text() if self._log.exists() else ""
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        self.path.mkdir(parents=True, exist_ok=True)
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                self._command,
+                env=own_environ(self._home, **self._environ),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        wait_for(self._is_ready, START, f"{self.path} is mounted")
+
+    def _is_ready(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, f"modelfs mount ended: {self.log}"
+        return is_mounted(self.path)
+
+    def stop(self) -> None:
+        """Unmount as a user does; asserts that the mount's process ends well."""
+        if self._process is None:
+            return
+        process, self._process = self._process, None
+        try:
+            done = subprocess.run(
+                [str(MODELFS), "umount", str(self.path)],
+                check=False,
+                env=own_environ(self._home, **self._environ),
+                capture_output=True,
+                text=True,
+                timeout=30,
+            )
+            assert done.returncode == 0, f"modelfs umount: {done.stdout}{done.stderr}{self.log}"
+            status = process.wait(30)
+            assert status == 0, f"modelfs mount ended with {status}: {self.log}"
+            assert not is_mounted(self.path)
+        finally:
+            process.kill()
+            process.wait(10)
+            if is_mounted(self.path):
+                subprocess.run(["umount", "--lazy", str(self.path)], check=False)
+
+    def __enter__(self) -> Mounted:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
