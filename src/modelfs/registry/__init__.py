@@ -1,0 +1,72 @@
+"""Model registries: one protocol (`base`), several backends, one list of them (here)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from modelfs.config import Config
+from modelfs.errors import Usage
+from modelfs.registry.base import Registry
+
+_KAGGLE_API = "https://api.kaggle.com"
+_POSSIBLE = "kaggle, kaggle+http://HOST:PORT, kaggle+https://HOST or local:DIR"
+
+
+def open_registry(spec: str, config: Config) -> Registry:
+    """The registry that `spec` names; raises Usage for one that there is not. Asks nobody yet."""
+    if spec == "kaggle":
+        return _kaggle(config)
+    kind, separator, rest = spec.partition(":")
+    if kind in ("kaggle+http", "kaggle+https") and separator:
+        return _other_kaggle(spec, config)
+    if kind == "local" and rest:
+        return _local(Path(rest).expanduser().absolute())
+    raise Usage(f"not a registry: {spec!r}", hint=f"possible are {_POSSIBLE}")
+
+
+def _kaggle(config: Config) -> Registry:
+    from modelfs.registry import credentials, kaggle
+
+    found = credentials.for_kaggle(config.environ, config.home)
+    client = kaggle.connect(_KAGGLE_API, found, config.environ)
+    return kaggle.KaggleRegistry(client, has_login=bool(found), owners=config.owners)
+
+
+def _other_kaggle(spec: str, config: Config) -> Registry:
+    """A server that speaks Kaggle's protocol. It never gets the credentials that are Kaggle's."""
+    from modelfs.registry import credentials, kaggle
+
+    try:
+        url = urlsplit(spec.removeprefix("kaggle+"))
+        is_plain = url.username is None and url.password is None and not url.query
+        port = url.port
+    except ValueError as exc:
+        raise Usage(f"not an address: {spec!r}") from exc
+    if not url.hostname or not is_plain or url.fragment or url.path not in ("", "/"):
+        raise Usage(f"not the address of a registry: {url.scheme}://HOST:PORT is needed")
+    found = credentials.for_other(config.environ, config.token_file)
+    base = f"{url.scheme}://{url.netloc.lower()}"
+    return kaggle.KaggleRegistry(
+        kaggle.connect(base, found, config.environ),
+        identity=f"kaggle+{base}" if port else f"kaggle+{base}:{_port(url.scheme)}",
+        has_login=bool(found),
+        owners=config.owners,
+    )
+
+
+def _port(scheme: str) -> int:
+    return 443 if scheme == "https" else 80
+
+
+def _local(directory: Path) -> Registry:
+    try:
+        from modelfs.registry.local import LocalRegistry
+    except ModuleNotFoundError as exc:
+        if exc.name and exc.name.startswith("modelfs"):
+            raise
+        raise Usage(
+            f"a local registry needs a package that is not installed: {exc.name}",
+            hint='pip install "modelfs[server]"',
+        ) from exc
+    return LocalRegistry(directory)

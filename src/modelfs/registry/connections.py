@@ -13,7 +13,7 @@ import socket
 import time
 from collections.abc import Callable
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any
+from typing import Any, Literal
 
 import requests
 import urllib3
@@ -61,7 +61,7 @@ class _Watched:
         self._sock = sock
         self.deadline: float | None = None
 
-    def makefile(self, mode: str, *_: object) -> io.BufferedReader:
+    def makefile(self, mode: Literal["rb"], *_: object) -> io.BufferedReader:
         raw = self._sock.makefile(mode, buffering=0)
         return io.BufferedReader(_Guard(raw, self._sock, self), _BUFFER)
 

@@ -9,15 +9,20 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from modelfs.errors import Unauthenticated, Usage
+from modelfs.waiting import Clock
 
 # Renewed a little early, so that no request is on its way when the token ends.
 _EARLY = 300.0
+_SECONDS = re.compile(r"[0-9]{1,10}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +94,8 @@ def _api_key(environ: Mapping[str, str], home: Path) -> Credentials | None:
         if text is None:
             continue
         document = _object(text, path)
-        username, key = document.get("username"), document.get("key")  # type: ignore[assignment]
-        if not (isinstance(username, str) and username and isinstance(key, str) and key):
+        username, key = _field(document, "username"), _field(document, "key")
+        if not (username and key):
             raise Usage(f"{path} holds no username and key")
         return _basic(username, key, str(path))
     return None
@@ -121,31 +126,21 @@ def _oauth(environ: Mapping[str, str], home: Path) -> Credentials | None:
     if text is None:
         return None
     document = _object(text, path)
-    values = {
-        name: document.get(name, "")
-        for name in ("access_token", "refresh_token", "access_token_expiration", "username")
-    }
-    if not all(isinstance(value, str) for value in values.values()):
-        raise Usage(f"{path} is not what kaggle auth login writes")
-    if not values["access_token"] and not values["refresh_token"]:
+    access, refresh = _field(document, "access_token"), _field(document, "refresh_token")
+    if not access and not refresh:
         raise Usage(f"{path} holds no token")
     return Credentials(
-        bearer(values["access_token"] or "none", str(path)).header,
+        bearer(access, str(path)).header if access else "Bearer none",
         str(path),
-        values["username"],
-        values["refresh_token"],
-        _moment(values["access_token_expiration"]) if values["access_token"] else 0.0,
+        _field(document, "username"),
+        refresh,
+        _moment(_field(document, "access_token_expiration")) if access else 0.0,
     )
 
 
-def renewed(old: Credentials, token: object, lifetime: object, now: float) -> Credentials:
-    """`old` with the access token that the registry gave for its refresh token."""
-    if not isinstance(token, str) or not token:
-        raise Unauthenticated(f"the login of {old.source} has ended", hint="run: kaggle auth login")
-    seconds = float(lifetime) if isinstance(lifetime, int | float) else 0.0
-    expires = now + seconds if seconds > 0 else None
-    header = bearer(token, old.source).header
-    return Credentials(header, old.source, old.username, old.refresh, expires)
+def _field(document: Mapping[str, object], name: str) -> str:
+    value = document.get(name)
+    return value.strip() if isinstance(value, str) else ""
 
 
 def _moment(text: str) -> float | None:
@@ -183,3 +178,40 @@ def _header_text(token: str, source: str) -> str:
     if not token or not token.isascii() or not token.isprintable() or " " in token:
         raise Usage(f"{source} holds what cannot be a token")
     return token
+
+
+class Login:
+    """The Authorization header of a registry; renews what expires with `renew(refresh token)`.
+
+    Two threads may renew at once: both tokens are good, and the last one is kept.
+    """
+
+    def __init__(
+        self,
+        found: Credentials,
+        renew: Callable[[str], Mapping[str, Any]],
+        clock: Clock = time.time,
+    ) -> None:
+        self._found = found
+        self._renew = renew
+        self._clock = clock
+
+    def header(self) -> str:
+        found = self._found
+        if not found.has_expired(self._clock()):
+            return found.header
+        ended = Unauthenticated(
+            f"the login of {found.source} has ended", hint="run: kaggle auth login"
+        )
+        if not found.refresh:
+            raise ended
+        reply = self._renew(found.refresh)
+        token, lifetime = reply.get("token"), str(reply.get("expiresIn", "")).removesuffix("s")
+        if not isinstance(token, str) or not token:
+            raise ended
+        self._found = replace(
+            found,
+            header=bearer(token, found.source).header,
+            expires=self._clock() + (int(lifetime) if _SECONDS.fullmatch(lifetime) else 0),
+        )
+        return self._found.header

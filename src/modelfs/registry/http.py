@@ -65,6 +65,9 @@ class Limits:
     connections: int = 32
 
 
+LIMITS = Limits()
+
+
 class _NotSent(Unavailable):
     """The request never reached the host, so anything may be tried again."""
 
@@ -90,7 +93,7 @@ class Http:
         *,
         authorization: Callable[[], str] = str,
         environ: Mapping[str, str] = MappingProxyType({}),
-        limits: Limits = Limits(),
+        limits: Limits = LIMITS,
         clock: Clock = time.monotonic,
     ) -> None:
         self._base = base.rstrip("/")

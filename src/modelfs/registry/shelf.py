@@ -1,0 +1,83 @@
+"""What a registry told, kept on disk between runs: JSON documents, one file each.
+
+Part of the cache directory: it can be deleted at any time without loss. A file holds its own
+checksum, so one that was cut short counts as absent and nothing has to be synced. Several
+processes may use one shelf; the last writer wins. No lock, no state.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from modelfs.refs import Ref
+
+log = logging.getLogger(__name__)
+
+
+def shelf_for(cache_dir: Path, identity: str) -> Shelf:
+    """The shelf of one registry in a cache directory."""
+    return Shelf(cache_dir / "metadata" / _short(identity))
+
+
+class Shelf:
+    """Documents by kind and ref; what lies below a ref is dropped with it."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def read(self, kind: str, ref: Ref) -> Any:
+        """The document, or None where there is none or it is damaged."""
+        path = self._path(kind, ref)
+        try:
+            checksum, _, content = path.read_bytes().partition(b"\n")
+            if checksum.decode("ascii", "replace") != hashlib.sha256(content).hexdigest():
+                log.debug("a document of the metadata cache is damaged: %s", path)
+                return None
+            told, value = json.loads(content)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError, RecursionError) as exc:
+            log.debug("a document of the metadata cache cannot be read: %s: %s", path, exc)
+            return None
+        # File names are hashes; the document says whose it is.
+        return value if told == f"{kind} {ref}" else None
+
+    def write(self, kind: str, ref: Ref, value: Any) -> None:
+        """Keep `value`; where the disk refuses, it is not kept."""
+        content = json.dumps([f"{kind} {ref}", value], separators=(",", ":")).encode()
+        checksum = hashlib.sha256(content).hexdigest().encode()
+        path = self._path(kind, ref)
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor, temporary = tempfile.mkstemp(prefix=".new-", dir=path.parent)
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(checksum + b"\n" + content)
+                os.replace(temporary, path)
+            except BaseException:
+                os.unlink(temporary)
+                raise
+        except OSError as exc:
+            log.info("the metadata cache keeps nothing now: %s", exc)
+
+    def drop(self, ref: Ref) -> None:
+        """Forget `ref` and everything below it."""
+        shutil.rmtree(self._place(ref), ignore_errors=True)
+
+    def _path(self, kind: str, ref: Ref) -> Path:
+        return self._place(ref) / f"{kind}.json"
+
+    def _place(self, ref: Ref) -> Path:
+        return self._directory.joinpath(*(_short(part) for part in ref.parts))
+
+
+def _short(text: str) -> str:
+    """A file name for any text: long enough that no two of a registry are the same."""
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
