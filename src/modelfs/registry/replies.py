@@ -202,7 +202,8 @@ def notes(value: object, mtime: float | None) -> tuple[Document, ...]:
     """The NOTES of a version; none where nobody told any."""
     if not isinstance(value, str) or not value:
         return ()
-    return (Document(NOTES, value.encode(errors="replace"), mtime),)
+    content = value.encode(errors="replace")
+    return (Document(NOTES, content if content.endswith(b"\n") else content + b"\n", mtime),)
 
 
 def expiry(address: str, now: float) -> float:

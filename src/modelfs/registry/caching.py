@@ -1,0 +1,385 @@
+"""A registry that remembers what another one told: in memory, and on a shelf between runs.
+
+Owns all metadata that has a time to live. A published version's manifest is remembered for ever,
+everything else for `ttl` seconds; afterwards it is asked for again, and given although it is old
+only where the registry does not answer. Questions are asked on worker threads, each once at a
+time; callers wait through the `Wait` they brought. One lock guards what is remembered and what is
+being asked together; it is held for look-ups only, never while asking, reading the shelf or
+waiting.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, MutableMapping
+from concurrent.futures import Executor, Future, InvalidStateError
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+from cachetools import LRUCache, TTLCache
+
+from modelfs.errors import Error, NotFound, Unavailable
+from modelfs.model import Account, Document, Entry, File, Manifest, Traits
+from modelfs.refs import Ref
+from modelfs.registry import plain
+from modelfs.registry.base import Body, Registry
+from modelfs.registry.lookedup import LookedUp
+from modelfs.registry.plain import Form
+from modelfs.registry.shelf import Shelf
+from modelfs.waiting import Clock, Wait
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Key = tuple[str, Ref]
+
+# Long enough that a tree can be walked without asking twice, short enough that somebody who
+# publishes elsewhere does not wonder.
+TTL = 30.0
+# What is not there yet may be there soon: `until ls DIR/4; do sleep 1; done` must end.
+_TTL_MISSING = 5.0
+# A registry that did not answer is asked again after this time, if something old is at hand.
+_TTL_OLD = 10.0
+# How long somebody waits for a fresh answer if an old one is at hand.
+_PATIENCE = 3.0
+# The registry may still be unpacking a version that is younger than this: its list of files is
+# then not the last one. Kaggle takes minutes for large archives.
+_SETTLING = 600.0
+# Names and small answers: some 300 bytes each.
+_MOST_ANSWERS = 50_000
+# Files in remembered manifests, some 300 bytes each.
+_MOST_FILES = 500_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What the registry told, and until when (on the clock) it is taken for true."""
+
+    value: Any
+    until: float
+
+
+class CachingRegistry:
+    """`inner`, remembered. `executor` has worker threads of ours; its owner stops it.
+
+    `shelf` outlives the run. With `is_offline` the registry is never asked.
+    """
+
+    def __init__(
+        self,
+        inner: Registry,
+        *,
+        shelf: Shelf,
+        executor: Executor,
+        wait: Wait,
+        clock: Clock = time.monotonic,
+        now: Clock = time.time,
+        ttl: float = TTL,
+        is_offline: bool = False,
+    ) -> None:
+        self._inner = inner
+        self._shelf = shelf
+        self._executor = executor
+        self._wait = wait
+        self._clock = clock
+        self._now = now
+        self._ttl = ttl
+        self._is_offline = is_offline
+        self._looked_up = LookedUp(shelf)
+        self._lock = threading.Lock()
+        self._known: LRUCache[Key, _Answer] = LRUCache(_MOST_ANSWERS)
+        self._manifests: LRUCache[Ref, Manifest] = LRUCache(
+            _MOST_FILES, getsizeof=lambda manifest: len(manifest.files) + 1
+        )
+        self._missing: TTLCache[Key, str] = TTLCache(
+            _MOST_ANSWERS, ttl=min(_TTL_MISSING, ttl), timer=clock
+        )
+        self._asked: dict[Key, Future[Any]] = {}
+        # Counts forget(): an answer that was on its way meanwhile is not remembered.
+        self._epoch = 0
+        self._has_told_old = False
+
+    @property
+    def traits(self) -> Traits:
+        return self._inner.traits
+
+    def canonical(self, ref: Ref) -> Ref:
+        return self._inner.canonical(ref)
+
+    def account(self) -> Account:
+        return self._answer("account", Ref(), plain.ACCOUNT, self._inner.account)
+
+    def children(self, ref: Ref) -> tuple[Entry, ...]:
+        ref = self.canonical(ref)
+        found = self._answer(
+            "children", ref, plain.ENTRIES, lambda: self._inner.children(ref), self._last_listing
+        )
+        if self._is_listed_below(ref):
+            return found
+        return _united(found, self._looked_up.below(ref))
+
+    def stat(self, ref: Ref) -> Entry:
+        ref = self.canonical(ref)
+        if self._is_found_by_listing(ref):
+            for entry in self.children(ref.parent):
+                if entry.name == ref.name:
+                    return entry
+            raise NotFound(f"not found: {ref}")
+        return self._answer("stat", ref, plain.ENTRY, lambda: self._stat(ref), self._shelved_stat)
+
+    def documents(self, ref: Ref) -> tuple[Document, ...]:
+        ref = self.canonical(ref)
+        return self._answer("documents", ref, plain.DOCUMENTS, lambda: self._inner.documents(ref))
+
+    def manifest(self, ref: Ref) -> Manifest:
+        ref = self.canonical(ref)
+        with self._lock:
+            if (known := self._manifests.get(ref)) is not None:
+                return known
+        return self._answer("manifest", ref, plain.MANIFEST, lambda: self._inner.manifest(ref))
+
+    def open(self, ref: Ref, file: File, start: int, stop: int) -> Body:
+        if self._is_offline:
+            raise Unavailable(f"offline, and not in the cache: {ref}/{file.path}")
+        return self._inner.open(self.canonical(ref), file, start, stop)
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def forget(self, ref: Ref) -> None:
+        """Ask again for `ref`, for what is below it and for the listings that it is in."""
+        ref = self.canonical(ref)
+        above = set(ref.ancestors())
+
+        def is_about(place: Ref) -> bool:
+            return place in above or place.parts[: ref.depth] == ref.parts
+
+        with self._lock:
+            self._epoch += 1
+            tables: tuple[MutableMapping[Key, Any], ...]
+            tables = (self._known, self._missing, self._asked)
+            for table in tables:
+                for key in [key for key in table if is_about(key[1])]:
+                    table.pop(key, None)
+            for version in [version for version in self._manifests if is_about(version)]:
+                del self._manifests[version]
+        if ref.depth:
+            self._shelf.drop(ref)
+
+    # Questions, each asked once at a time
+
+    def _answer(
+        self,
+        kind: str,
+        ref: Ref,
+        form: Form[T],
+        ask: Callable[[], T],
+        last_resort: Callable[[Ref], T | None] = lambda _: None,
+    ) -> T:
+        """What is remembered, or what `ask` gives on a worker thread."""
+        key = (kind, ref)
+        with self._lock:
+            known = self._known.get(key)
+            if known is not None and self._clock() < known.until:
+                return cast(T, known.value)
+            if (reason := self._missing.get(key)) is not None:
+                raise NotFound(reason)
+            flight = self._asked.get(key)
+            is_first = flight is None
+            if flight is None:
+                flight = self._asked[key] = Future()
+            epoch = self._epoch
+        if is_first:
+            question = _Question(key, form, ask, last_resort, flight, epoch)
+            try:
+                self._executor.submit(self._resolve, question)
+            except RuntimeError as exc:  # the workers are gone
+                self._land(question)
+                flight.set_exception(Unavailable("the registry is closed"))
+                raise Unavailable("the registry is closed") from exc
+        if known is not None and not self._is_offline:
+            flight = _within(flight, _PATIENCE, known.value)
+        return cast(T, self._wait(flight))
+
+    def _resolve(self, question: _Question) -> None:
+        """On a worker: ask, remember, tell those who wait."""
+        try:
+            value = self._find(question)
+        except BaseException as exc:
+            if isinstance(exc, NotFound) and not self._is_offline:
+                self._remember_missing(question, str(exc))
+            self._land(question)
+            question.flight.set_exception(exc)
+        else:
+            self._land(question)
+            question.flight.set_result(value)
+
+    def _find(self, question: _Question) -> Any:
+        if self._is_offline:
+            return self._old(question, Unavailable(f"offline, and not known: {question.name}"))
+        if (final := self._final(question)) is not None:
+            return final
+        try:
+            value = question.ask()
+        except NotFound:
+            self._looked_up.remove(question.key[1])
+            raise
+        except Unavailable as exc:
+            return self._old(question, exc)
+        self._remember(question, value, self._ttl)
+        self._shelf.write(*question.key, question.form.dump(value))
+        return value
+
+    def _final(self, question: _Question) -> Manifest | None:
+        """The shelved manifest of a version that does not change any more."""
+        kind, ref = question.key
+        if kind != "manifest":
+            return None
+        shelved = plain.loaded(plain.MANIFEST, self._shelf.read(kind, ref))
+        if shelved is None or not self._is_settled(shelved):
+            return None
+        self._remember(question, shelved, 0)
+        return shelved
+
+    def _is_settled(self, manifest: Manifest) -> bool:
+        age = self._now() - (manifest.mtime or 0.0)
+        return bool(manifest.files) and age > _SETTLING
+
+    def _old(self, question: _Question, error: Error) -> Any:
+        """What was known before, in memory or on the shelf; raises `error` if nothing was."""
+        with self._lock:
+            known = self._known.get(question.key)
+        value = known.value if known is not None else None
+        if value is None:
+            value = plain.loaded(question.form, self._shelf.read(*question.key))
+        if value is None:
+            value = question.last_resort(question.key[1])
+        if value is None:
+            raise error
+        if not self._has_told_old and not self._is_offline:
+            self._has_told_old = True
+            log.info("the registry does not answer, what was known before is shown: %s", error)
+        self._remember(question, value, _TTL_OLD)
+        return value
+
+    def _remember(self, question: _Question, value: Any, seconds: float) -> None:
+        kind, ref = question.key
+        until = self._clock() + seconds
+        with self._lock:
+            if self._epoch != question.epoch:
+                return
+            self._missing.pop(question.key, None)
+            self._known[question.key] = _Answer(value, until)
+            if kind == "children":
+                for entry in value:
+                    # Two levels came with one answer.
+                    if entry.children is not None:
+                        below = ("children", ref.child(entry.name))
+                        self._known[below] = _Answer(entry.children, until)
+            # A manifest larger than all this memory is read from the shelf each time.
+            if kind == "manifest" and self._is_settled(value) and len(value.files) < _MOST_FILES:
+                self._manifests[ref] = value
+
+    def _remember_missing(self, question: _Question, reason: str) -> None:
+        with self._lock:
+            if self._epoch == question.epoch:
+                self._known.pop(question.key, None)
+                self._missing[question.key] = reason
+
+    def _land(self, question: _Question) -> None:
+        """The next caller asks afresh."""
+        with self._lock:
+            if self._asked.get(question.key) is question.flight:
+                del self._asked[question.key]
+
+    # How each kind is asked for
+
+    def _stat(self, ref: Ref) -> Entry:
+        entry = self._inner.stat(ref)
+        self._looked_up.add(ref)
+        return entry
+
+    def _is_found_by_listing(self, ref: Ref) -> bool:
+        """Whether `ref` is looked up in the listing that it is in.
+
+        Below a model, lists are short and needed anyway. A listing of all models of an owner can
+        be long, so it serves only while it is fresh.
+        """
+        if not self._is_listed_below(ref.parent):
+            return False
+        if ref.depth > 2:
+            return True
+        with self._lock:
+            known = self._known.get(("children", ref.parent))
+        return known is not None and self._clock() < known.until
+
+    def _is_listed_below(self, ref: Ref) -> bool:
+        listed = self.traits.is_listed
+        return ref.depth >= len(listed) or listed[ref.depth]
+
+    # What is known where the registry does not answer
+
+    def _last_listing(self, ref: Ref) -> tuple[Entry, ...] | None:
+        """What was listed together with the level above, or the names looked up below `ref`."""
+        if ref.depth and (above := self._shelved_stat(ref)) and above.children is not None:
+            return above.children
+        names = self._looked_up.below(ref)
+        is_known = names or not self._is_listed_below(ref)
+        return tuple(Entry(name) for name in sorted(names)) if is_known else None
+
+    def _shelved_stat(self, ref: Ref) -> Entry | None:
+        """The entry of `ref` from the shelved listing that it is in."""
+        listing = plain.loaded(plain.ENTRIES, self._shelf.read("children", ref.parent)) or ()
+        return next((entry for entry in listing if entry.name == ref.name), None)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Question:
+    """Something that is being asked."""
+
+    key: Key
+    form: Form[Any]
+    ask: Callable[[], Any]
+    last_resort: Callable[[Ref], Any]
+    flight: Future[Any]
+    epoch: int
+
+    @property
+    def name(self) -> str:
+        kind, ref = self.key
+        return f"{kind} of {ref or 'the registry'}"
+
+
+def _within(flight: Future[T], seconds: float, old: T) -> Future[T]:
+    """What `flight` gives, or `old` after some seconds."""
+    answer: Future[T] = Future()
+
+    def give_old() -> None:
+        try:
+            answer.set_result(old)
+        except InvalidStateError:
+            pass
+
+    timer = threading.Timer(seconds, give_old)
+    timer.daemon = True
+
+    def give(done: Future[T]) -> None:
+        timer.cancel()
+        try:
+            if (error := done.exception()) is not None:
+                answer.set_exception(error)
+            else:
+                answer.set_result(done.result())
+        except InvalidStateError:
+            pass
+
+    timer.start()
+    flight.add_done_callback(give)
+    return answer
+
+
+def _united(entries: tuple[Entry, ...], names: Iterable[str]) -> tuple[Entry, ...]:
+    found = {name: Entry(name) for name in names} | {entry.name: entry for entry in entries}
+    return tuple(found[name] for name in sorted(found))
