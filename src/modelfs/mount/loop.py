@@ -1,0 +1,285 @@
+"""The session loop: threads of ours that take requests from the kernel and hand them to libfuse.
+
+libfuse's own loop starts a thread per concurrent request, all of which fight for the interpreter
+lock; a single thread would let one stalled read stop the mount. Here a small number of threads
+(`workers`) serve, and a thread that has to wait says so first (`wait`), so that another takes its
+place; when it is done waiting it finishes its request and leaves if there are enough others.
+
+Owns: the threads, and for each request that waits, the means to interrupt it. One lock guards the
+counts; it is never held across a call into libfuse or a wait.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from modelfs.errors import DeadlinePassed, Interrupted
+from modelfs.mount import wire
+from modelfs.waiting import DEADLINE, wait
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+# More threads than this serving at once only fight for the interpreter lock.
+WORKERS = 2
+# Threads, waiting ones included; above it the kernel queues requests. Each costs a stack and a
+# request buffer, of which only touched pages count.
+LIMIT = 512
+
+# Requests whose answers may be patched, and so pass through Python; all others go straight out.
+_PATCHED = frozenset({wire.Op.LOOKUP, wire.Op.GETATTR, wire.Op.OPEN, wire.Op.OPENDIR})
+
+# The request was interrupted before we read it; the call was; nothing to read yet.
+_TRY_AGAIN = (errno.ENOENT, errno.EINTR, errno.EAGAIN)
+
+
+class _Buffer(ctypes.Structure):
+    """`struct fuse_buf` of libfuse 2.9."""
+
+    _fields_ = [
+        ("size", ctypes.c_size_t),
+        ("flags", ctypes.c_int),
+        ("mem", ctypes.c_void_p),
+        ("fd", ctypes.c_int),
+        ("pos", ctypes.c_int64),
+    ]
+
+
+class _Slice(ctypes.Structure):
+    """`struct iovec`."""
+
+    _fields_ = [("base", ctypes.c_void_p), ("size", ctypes.c_size_t)]
+
+
+_SEND = ctypes.CFUNCTYPE(
+    ctypes.c_int, ctypes.c_void_p, ctypes.POINTER(_Slice), ctypes.c_size_t, use_errno=True
+)
+
+
+class _ChannelOps(ctypes.Structure):
+    """`struct fuse_chan_ops`; we only ever send."""
+
+    _fields_ = [("receive", ctypes.c_void_p), ("send", _SEND), ("destroy", ctypes.c_void_p)]
+
+
+class _Waiter:
+    """One request that waits, and whether it was told to stop."""
+
+    def __init__(self) -> None:
+        self.event = threading.Event()
+        self.is_interrupted = False
+
+    def interrupt(self) -> None:
+        self.is_interrupted = True
+        self.event.set()
+
+
+class _Current(threading.local):
+    """The request that this thread serves. Our threads live on, so thread-locals do."""
+
+    unique: int = 0
+    opcode: int = 0
+    reply: wire.Reply | None = None
+
+
+class SessionLoop:
+    """Serves one mount of `library` (libfuse 2.9, loaded) until it ends."""
+
+    def __init__(self, library: ctypes.CDLL, *, workers: int = WORKERS) -> None:
+        self._library = library
+        self._workers = workers
+        self._lock = threading.Lock()
+        self._serving = 0  # threads that read or serve, guarded by the lock
+        self._threads = 0  # all of them, guarded by the lock
+        self._waiting: dict[int, _Waiter] = {}
+        self._current = _Current()
+        self._ended = threading.Event()
+        self._fd = -1
+        self._session: Any = None
+        self._channels: dict[bool, Any] = {}  # is the answer patched? -> where it goes
+        self._sender = _SEND(self._send)  # kept: libfuse holds only its address
+
+    # What the file system calls while it serves a request.
+
+    def wait(self, future: Future[T], /) -> T:
+        """The result of `future`, while other requests are served.
+
+        Raises DeadlinePassed, or Interrupted when the calling process was told to stop.
+        """
+        if future.done() or not self._current.unique:
+            return wait(future)
+        waiter = _Waiter()
+        future.add_done_callback(lambda _: waiter.event.set())
+        with self._aside(self._current.unique, waiter):
+            in_time = waiter.event.wait(DEADLINE)
+        if future.done():
+            return future.result()
+        if not in_time:
+            raise DeadlinePassed(f"no answer within {DEADLINE:g} s")
+        raise Interrupted("the caller stopped waiting")
+
+    @property
+    def reply(self) -> wire.Reply:
+        """What to change in the answer to the request that this thread serves."""
+        if self._current.reply is None:
+            self._current.reply = wire.Reply()
+        return self._current.reply
+
+    # The life of the loop.
+
+    def end(self) -> None:
+        """Let `join` return. Safe in a signal handler and from any thread."""
+        self._ended.set()
+
+    def start(self, session: Any, channel: Any) -> None:
+        """Begin to serve `session`, whose libfuse channel to the kernel is `channel`."""
+        library = self._library
+        self._session = session
+        self._fd = library.fuse_chan_fd(channel)
+        self._sending = _ChannelOps(None, self._sender, None)
+        patched = library.fuse_chan_new(ctypes.byref(self._sending), self._fd, wire.BUFFER_SIZE, None)
+        self._channels = {False: channel, True: patched}
+        self._start_thread()
+
+    def join(self) -> None:
+        """Wait until the file system is unmounted or `end` was called."""
+        self._ended.wait()
+
+    def _start_thread(self) -> None:
+        with self._lock:
+            self._threads += 1
+            self._serving += 1
+            number = self._threads
+        threading.Thread(target=self._serve, name=f"fuse-{number}", daemon=True).start()
+
+    def _serve(self) -> None:
+        """One thread: take a request, see to its answer, until there are enough others."""
+        memory = ctypes.create_string_buffer(wire.BUFFER_SIZE)
+        view = memoryview(memory).cast("B")
+        while not self._ended.is_set():
+            try:
+                length = os.readv(self._fd, [view])
+            except OSError as exc:
+                if exc.errno in _TRY_AGAIN:
+                    continue
+                if exc.errno != errno.ENODEV:
+                    log.error("the connection to the kernel broke: %s", exc)
+                self.end()
+                break
+            self._fill_up()
+            try:
+                self._process(wire.Request.parse(view), memory, length)
+            except Exception:
+                # A request without an answer would hang its caller: rather no mount than that.
+                log.exception("the session loop failed")
+                self.end()
+                break
+            if self._is_surplus():
+                return
+        with self._lock:
+            self._serving -= 1
+            self._threads -= 1
+
+    def _fill_up(self) -> None:
+        """Have `workers` threads, once there is work for more than one."""
+        with self._lock:
+            is_short = self._serving < self._workers
+        if is_short:
+            self._start_thread()
+
+    def _is_surplus(self) -> bool:
+        with self._lock:
+            if self._serving <= self._workers:
+                return False
+            self._serving -= 1
+            self._threads -= 1
+            return True
+
+    def _process(self, request: wire.Request, memory: Any, length: int) -> None:
+        if request.opcode == wire.Op.INTERRUPT:
+            self._interrupt(request, memory)
+            return
+        if request.opcode == wire.Op.INIT:
+            self._initialize(request, memory, length)
+            return
+        current = self._current
+        current.unique, current.opcode, current.reply = request.unique, request.opcode, None
+        channel = self._channels[request.opcode in _PATCHED]
+        self._hand_over(memory, length, channel)
+        current.unique = 0
+
+    def _hand_over(self, memory: Any, length: int, channel: Any) -> None:
+        buffer = _Buffer(length, 0, ctypes.addressof(memory), -1, 0)
+        self._library.fuse_session_process_buf(self._session, ctypes.byref(buffer), channel)
+
+    def _initialize(self, request: wire.Request, memory: Any, length: int) -> None:
+        """Answer INIT ourselves, then show it to libfuse, whose own answer nobody hears."""
+        init = wire.Init.parse(memory.raw[:length], length)
+        os.write(self._fd, init.reply(request.unique))
+        sink = os.open(os.devnull, os.O_WRONLY)
+        try:
+            send = _SEND(lambda channel, slices, count: 0)
+            ops = _ChannelOps(None, send, None)
+            channel = self._library.fuse_chan_new(ctypes.byref(ops), sink, wire.BUFFER_SIZE, None)
+            self._hand_over(memory, length, channel)
+            self._library.fuse_chan_destroy(channel)
+        finally:
+            os.close(sink)
+        log.debug("the kernel speaks FUSE 7.%d and offers %#x", init.minor, init.flags)
+
+    def _interrupt(self, request: wire.Request, memory: Any) -> None:
+        """The kernel's caller got a signal: let its request, if it waits, fail with EINTR.
+
+        A request that does not wait yet may still come to: EAGAIN has the kernel ask again, for
+        as long as the request is not answered.
+        """
+        unique = ctypes.c_uint64.from_buffer(memory, wire.IN_HEADER.size).value
+        with self._lock:
+            waiter = self._waiting.get(unique)
+        if waiter is not None:
+            waiter.interrupt()
+            return
+        try:
+            os.write(self._fd, wire.OUT_HEADER.pack(16, -errno.EAGAIN, request.unique))
+        except OSError as exc:
+            log.debug("nobody waits for the interrupted request any more: %s", exc)
+
+    @contextmanager
+    def _aside(self, unique: int, waiter: _Waiter) -> Iterator[None]:
+        """While this thread waits, another one serves in its place."""
+        with self._lock:
+            self._waiting[unique] = waiter
+            self._serving -= 1
+            is_short = self._serving < self._workers and self._threads < LIMIT
+        if is_short:
+            self._start_thread()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._serving += 1
+                del self._waiting[unique]
+
+    def _send(self, channel: Any, slices: Any, count: int) -> int:
+        """Send an answer of libfuse, with what the file system wants changed in it."""
+        try:
+            views = [
+                memoryview((ctypes.c_char * item.size).from_address(item.base)).cast("B")
+                for item in slices[:count]
+            ]
+            reply = self._current.reply
+            if reply is not None and count == 2:
+                wire.patch(self._current.opcode, views[1], reply)
+            os.writev(self._fd, views)
+        except OSError as exc:
+            return -(exc.errno or errno.EIO)  # ENOENT: interrupted meanwhile, libfuse knows
+        return 0

@@ -1,0 +1,171 @@
+"""The little of the kernel's FUSE protocol that libfuse 2.9 does not know: pure packing.
+
+libfuse 2.9 speaks protocol 7.19 and is frozen; the kernel has learned since. What we want of the
+newer protocol is a different answer to INIT, and a few fields of the answers to LOOKUP, GETATTR,
+OPEN and OPENDIR, patched in place. Layouts: `include/uapi/linux/fuse.h` of Linux 6.9.
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+from dataclasses import dataclass
+
+# len, opcode, unique, nodeid, uid, gid, pid, padding
+IN_HEADER = struct.Struct("=IIQQIIII")
+# len, error, unique
+OUT_HEADER = struct.Struct("=IiQ")
+
+# major, minor, max_readahead, flags, flags2
+_INIT_IN = struct.Struct("=IIIII")
+_INIT_IN_OLD = struct.Struct("=IIII")
+# major, minor, max_readahead, flags, max_background, congestion_threshold, max_write, time_gran,
+# max_pages, map_alignment, flags2, max_stack_depth, unused
+_INIT_OUT = struct.Struct("=IIIIHHIIHHII24x")
+assert _INIT_OUT.size == 64  # noqa: S101 - the kernel refuses any other size
+
+
+class Op(enum.IntEnum):
+    """The opcodes that the session loop treats on its own."""
+
+    LOOKUP = 1
+    GETATTR = 3
+    OPEN = 14
+    INIT = 26
+    OPENDIR = 27
+    INTERRUPT = 36
+    DESTROY = 38
+
+
+class InitFlag(enum.IntFlag):
+    """Capabilities negotiated at INIT; bits 32 and up travel in `flags2`."""
+
+    ASYNC_READ = 1 << 0
+    POSIX_LOCKS = 1 << 1
+    ATOMIC_O_TRUNC = 1 << 3
+    BIG_WRITES = 1 << 5
+    DONT_MASK = 1 << 6
+    FLOCK_LOCKS = 1 << 10
+    PARALLEL_DIROPS = 1 << 18
+    MAX_PAGES = 1 << 22
+    INIT_EXT = 1 << 30
+    PASSTHROUGH = 1 << 37
+
+
+class OpenFlag(enum.IntFlag):
+    DIRECT_IO = 1 << 0
+    KEEP_CACHE = 1 << 1
+    CACHE_DIR = 1 << 3
+
+
+# We were written against this minor version of the kernel's protocol and claim no newer one.
+_MINOR = 40
+_PAGE = 4096
+_MAX_PAGES = 256
+
+# One request carries at most this many bytes: 256 pages, the kernel's own default limit.
+MAX_REQUEST = _MAX_PAGES * _PAGE
+# Room for the headers before the data of a WRITE; libfuse takes a page as well.
+BUFFER_SIZE = MAX_REQUEST + _PAGE
+
+# Read-ahead requests are "background" to the kernel: with its default of 12, a dozen stalled ones
+# hold up the read-ahead of every other file. The kernel's own cap for a non-root mount is lower.
+MAX_BACKGROUND = 512
+_CONGESTION = MAX_BACKGROUND * 3 // 4
+
+_WANTED = (
+    InitFlag.ASYNC_READ
+    | InitFlag.BIG_WRITES
+    | InitFlag.DONT_MASK
+    | InitFlag.PARALLEL_DIROPS
+    | InitFlag.MAX_PAGES
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The head of one request of the kernel."""
+
+    length: int
+    opcode: int
+    unique: int
+
+    @classmethod
+    def parse(cls, buffer: bytes | bytearray | memoryview) -> Request:
+        length, opcode, unique, *_ = IN_HEADER.unpack_from(buffer)
+        return cls(length, opcode, unique)
+
+
+@dataclass(frozen=True, slots=True)
+class Init:
+    """What the kernel offers at INIT."""
+
+    minor: int
+    max_readahead: int
+    flags: int
+
+    @classmethod
+    def parse(cls, buffer: bytes | bytearray | memoryview, length: int) -> Init:
+        """The body of an INIT request of `length` bytes, header included."""
+        if length >= IN_HEADER.size + _INIT_IN.size:
+            _, minor, ahead, low, high = _INIT_IN.unpack_from(buffer, IN_HEADER.size)
+        else:
+            _, minor, ahead, low = _INIT_IN_OLD.unpack_from(buffer, IN_HEADER.size)
+            high = 0
+        flags = low | (high << 32 if low & InitFlag.INIT_EXT else 0)
+        return cls(minor, ahead, flags)
+
+    def reply(self, unique: int) -> bytes:
+        """Our answer: as much as both sides know, of what we want."""
+        flags = int(_WANTED) & self.flags
+        if self.flags & InitFlag.INIT_EXT:
+            flags |= InitFlag.INIT_EXT
+        body = _INIT_OUT.pack(
+            7,
+            min(self.minor, _MINOR),
+            max(self.max_readahead, MAX_REQUEST),
+            flags & 0xFFFFFFFF,
+            MAX_BACKGROUND,
+            _CONGESTION,
+            MAX_REQUEST,
+            1,  # time stamps are in nanoseconds
+            _MAX_PAGES,
+            0,
+            flags >> 32,
+            0,
+        )
+        return OUT_HEADER.pack(OUT_HEADER.size + len(body), 0, unique) + body
+
+
+@dataclass(slots=True)
+class Reply:
+    """What the file system wants changed in the answer to the request at hand.
+
+    `valid` is for how many seconds the kernel may keep a name and its attributes (None: what
+    libfuse says); `flags` are OpenFlags to add.
+    """
+
+    valid: int | None = None
+    flags: int = 0
+
+
+# Where fields lie in the body that follows the out header.
+_ENTRY_VALID = struct.Struct("=QQII")  # entry_valid, attr_valid and their nanoseconds
+_ENTRY_VALID_AT = 16
+_ENTRY_SIZE = 128
+_ATTR_VALID = struct.Struct("=QI")
+_ATTR_SIZE = 104
+_OPEN_FLAGS = struct.Struct("=I")
+_OPEN_FLAGS_AT = 8
+_OPEN_SIZE = 16
+
+
+def patch(opcode: int, body: memoryview, reply: Reply) -> None:
+    """Write what `reply` wants into the body of an answer, in place."""
+    if opcode == Op.LOOKUP and reply.valid is not None and len(body) == _ENTRY_SIZE:
+        _ENTRY_VALID.pack_into(body, _ENTRY_VALID_AT, reply.valid, reply.valid, 0, 0)
+    elif opcode == Op.GETATTR and reply.valid is not None and len(body) == _ATTR_SIZE:
+        _ATTR_VALID.pack_into(body, 0, reply.valid, 0)
+    elif opcode in (Op.OPEN, Op.OPENDIR) and reply.flags and len(body) == _OPEN_SIZE:
+        (flags,) = _OPEN_FLAGS.unpack_from(body, _OPEN_FLAGS_AT)
+        _OPEN_FLAGS.pack_into(body, _OPEN_FLAGS_AT, flags | reply.flags)
