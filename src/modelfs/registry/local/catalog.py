@@ -14,7 +14,6 @@ from sqlalchemy import (
     RowMapping,
     Select,
     and_,
-    distinct,
     func,
     literal,
     or_,
@@ -97,7 +96,7 @@ def list_models(
 
 
 def owners(connection: Connection) -> tuple[str, ...]:
-    query = select(distinct(models.c.owner)).order_by(models.c.owner)
+    query = select(models.c.owner).distinct().order_by(models.c.owner)
     return tuple(connection.execute(query).scalars())
 
 
