@@ -1,12 +1,12 @@
 """A way to a server that breaks: a TCP relay that cuts connections after so many bytes.
 
-Owns the sockets and threads of the relay. One lock guards the counters; no I/O happens under it.
+Owns the sockets and threads of the relay. One lock guards what is counted; no I/O happens under it.
 """
 
 from __future__ import annotations
 
+import re
 import socket
-import struct
 import threading
 from types import TracebackType
 from urllib.parse import urlsplit
@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 _PIECE = 65536
 # The longest a relay's thread waits for bytes; clients under test pause a few seconds at most.
 _IDLE = 60.0
+_RANGE = re.compile(rb"^(?:content-)?range: bytes[= ]([1-9]\d*)-", re.IGNORECASE | re.MULTILINE)
 
 
 class Cutting:
@@ -31,9 +32,9 @@ class Cutting:
         self._limits = {"up": up, "down": down}
         self._lock = threading.Lock()
         self._cuts_left = times
-        # Bytes relayed in each direction, over all connections.
-        self.carried = {"up": 0, "down": 0}
         self.cuts = 0
+        # Where in the middle of a file clients went on, by what their requests say.
+        self.resumed: list[int] = []
         self._listener: socket.socket | None = None
         self._sockets: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
@@ -62,7 +63,7 @@ class Cutting:
         with self._lock:
             sockets, threads = list(self._sockets), list(self._threads)
         for end in sockets:
-            _cut(end)
+            _end(end)
         for thread in threads:
             thread.join(10)
             assert not thread.is_alive()
@@ -91,17 +92,21 @@ class Cutting:
         try:
             while piece := source.recv(_PIECE):
                 if limit is not None and carried + len(piece) > limit and self._may_cut():
-                    _cut(source)
-                    _cut(sink)
-                    return
+                    # What is below the limit arrives, so that the same happens every time.
+                    sink.sendall(piece[: limit - carried])
+                    break
+                if way == "up" and (found := _RANGE.findall(piece)):
+                    with self._lock:
+                        self.resumed += map(int, found)
                 sink.sendall(piece)
                 carried += len(piece)
-                with self._lock:
-                    self.carried[way] += len(piece)
-            sink.shutdown(socket.SHUT_WR)
+            else:
+                sink.shutdown(socket.SHUT_WR)
+                return
         except OSError:
-            _cut(source)
-            _cut(sink)
+            pass  # the other direction was cut, or one end is gone
+        _end(sink)
+        _end(source)
 
     def _may_cut(self) -> bool:
         with self._lock:
@@ -112,12 +117,11 @@ class Cutting:
             return True
 
 
-def _cut(end: socket.socket) -> None:
-    """Close at once; what has not been sent is dropped."""
+def _end(end: socket.socket) -> None:
+    """Close in both directions; what was sent before still arrives."""
     try:
-        end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         # Wakes the other thread, which may wait in recv() on the same socket.
         end.shutdown(socket.SHUT_RDWR)
     except OSError:
-        pass  # it is closed or reset already
+        pass  # it is closed already
     end.close()
