@@ -106,6 +106,14 @@ class Official:
             raise Failed(done.stderr)
         return json.loads(done.stdout.splitlines()[-1])
 
+    def login(self, *typed: str) -> str:
+        """What kagglehub says when a person logs in, typing `typed`, and then asks who he is."""
+        code = "import kagglehub; kagglehub.login(); kagglehub.whoami()"
+        # Without a terminal, getpass warns that it cannot hide what is typed.
+        command = [self._program("python"), "-W", "ignore", "-c", code]
+        done = self._run(command, "".join(f"{line}\n" for line in typed))
+        return done.stdout + done.stderr
+
     def upload(self, handle: str, folder: Path, **options: Any) -> None:
         self.hub("model_upload", handle, folder, **options)
 

@@ -57,8 +57,12 @@ def test_many_files_travel_as_an_archive(alice: Official, tmp_path: Path) -> Non
 def test_one_file_can_be_had_alone(alice: Official, registry: Served, tmp_path: Path) -> None:
     handle = "alice/single/pyTorch/base"
     alice.upload(handle, make_files(tmp_path / "up", NESTED))
-    for name in ("nested/deep/er/leaf", "a name with spaces + ünïcode %20.txt", "config.json"):
+    before = registry.stats()["bytes_served"]
+    names = ("nested/deep/er/leaf", "a name with spaces + ünïcode %20.txt", "config.json")
+    for name in names:
         assert NESTED[name] == alice.download(f"{handle}/1", path=name).read_bytes()
+    asked = sum(len(NESTED[name]) for name in names)
+    assert before + asked == registry.stats()["bytes_served"]
 
 
 def test_a_single_file_can_be_uploaded(alice: Official, tmp_path: Path) -> None:
@@ -67,13 +71,18 @@ def test_a_single_file_can_be_uploaded(alice: Official, tmp_path: Path) -> None:
     assert {"only.bin": b"only"} == files_of(alice.download("alice/one-file/pyTorch/base"))
 
 
-def test_a_forced_download_asks_again(alice: Official, registry: Served, tmp_path: Path) -> None:
-    handle = "alice/forced/pyTorch/base"
-    alice.upload(handle, make_files(tmp_path / "up", {"w": os.urandom(10_000)}))
+def test_a_version_is_downloaded_once_unless_forced(
+    alice: Official, registry: Served, tmp_path: Path
+) -> None:
+    handle, files = "alice/forced/pyTorch/base", {"w": os.urandom(10_000)}
+    alice.upload(handle, make_files(tmp_path / "up", files))
     path = alice.download(f"{handle}/1")
+    before = registry.stats()["bytes_served"]
     (path / "w").write_bytes(b"spoilt")
     assert {"w": b"spoilt"} == files_of(alice.download(f"{handle}/1"))
-    assert files_of(tmp_path / "up") == files_of(alice.download(f"{handle}/1", force_download=True))
+    assert before == registry.stats()["bytes_served"]
+    assert files == files_of(alice.download(f"{handle}/1", force_download=True))
+    assert before + 10_000 == registry.stats()["bytes_served"]
 
 
 def test_ignored_files_are_not_sent(alice: Official, tmp_path: Path) -> None:
@@ -106,6 +115,11 @@ def test_a_download_goes_on_where_the_connection_broke(alice: Official, tmp_path
 def test_whoami_knows_key_and_token(alice: Official, alice_by_token: Official) -> None:
     for official in (alice, alice_by_token):
         assert "alice" == official.hub("whoami")["username"]
+
+
+def test_who_logs_in_is_known_by_the_right_token_only(alice: Official) -> None:
+    assert "Kaggle credentials successfully validated" in alice.login(alice.token)
+    assert "Kaggle credentials successfully validated" not in alice.login("guessed")
 
 
 def test_a_token_is_enough_for_both_clients(alice_by_token: Official, tmp_path: Path) -> None:
