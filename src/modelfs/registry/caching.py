@@ -271,6 +271,11 @@ class CachingRegistry:
             if self._epoch != question.epoch:
                 return
             self._missing.pop(question.key, None)
+            # A manifest larger than all their memory is read from the shelf each time.
+            if kind == "manifest" and self._is_settled(value):
+                if len(value.files) < _MOST_FILES:
+                    self._manifests[ref] = value
+                return
             self._known[question.key] = _Answer(value, until)
             if kind == "children":
                 for entry in value:
@@ -278,9 +283,6 @@ class CachingRegistry:
                     if entry.children is not None:
                         below = ("children", ref.child(entry.name))
                         self._known[below] = _Answer(entry.children, until)
-            # A manifest larger than all this memory is read from the shelf each time.
-            if kind == "manifest" and self._is_settled(value) and len(value.files) < _MOST_FILES:
-                self._manifests[ref] = value
 
     def _remember_missing(self, question: _Question, reason: str) -> None:
         with self._lock:

@@ -7,6 +7,7 @@ at which it gives up. Part of the HTTP client, which is the only user.
 
 from __future__ import annotations
 
+import http.client
 import io
 import logging
 import socket
@@ -23,6 +24,8 @@ from requests.adapters import HTTPAdapter
 _BUFFER = 1 << 16
 # For a free connection; more workers than connections is a mistake of ours that must not hang.
 _POOL_WAIT = 10.0
+# For the head of an answer where no time-out was given; every request of ours has one.
+_HEAD = 10.0
 
 
 class _Guard(io.RawIOBase):
@@ -45,9 +48,11 @@ class _Guard(io.RawIOBase):
             raise TimeoutError("the answer takes too long")
         self._sock.settimeout(left if idle is None else min(idle, left))
         try:
-            return self._raw.readinto(buffer)
+            count = self._raw.readinto(buffer)
         finally:
             self._sock.settimeout(idle)
+        self._settings.has_ended = count == 0
+        return count
 
     def close(self) -> None:
         self._raw.close()
@@ -60,6 +65,8 @@ class _Watched:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self.deadline: float | None = None
+        # Whether the last read under a deadline found the end of the connection.
+        self.has_ended = False
 
     def makefile(self, mode: Literal["rb"], *_: object) -> io.BufferedReader:
         raw = self._sock.makefile(mode, buffering=0)
@@ -72,9 +79,13 @@ class _Watched:
 def _watching(connection: Any, getresponse: Callable[[], Any]) -> Any:
     """`getresponse()`, with the read time-out for the whole head of the answer."""
     watched = connection.sock
-    watched.deadline = time.monotonic() + connection.timeout if connection.timeout else None
+    watched.deadline = time.monotonic() + (connection.timeout or _HEAD)
     answer = getresponse()
     watched.deadline = None
+    if watched.has_ended:
+        answer.close()
+        # The standard library takes the end of a connection for the end of a head.
+        raise http.client.RemoteDisconnected("the head of the answer ended early")
     answer.watched = watched
     return answer
 

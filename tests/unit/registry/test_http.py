@@ -1,0 +1,456 @@
+"""The HTTP client against servers that break the rules."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import random
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from email.utils import formatdate
+
+import pytest
+
+from modelfs import errors
+from modelfs.registry.base import Body
+from modelfs.registry.http import Http, Limits
+from sims import faults
+from sims.raw import (
+    DROP,
+    RESET,
+    STALL,
+    Answer,
+    Pause,
+    RawServer,
+    Request,
+    Script,
+    head,
+    json_reply,
+    redirect,
+    reply,
+)
+
+CONTENT = random.Random(1).randbytes(300_000)
+FAST = Limits(connect=2, read=0.3, total=6, document=100_000, first_wait=0.01, longest_wait=0.05)
+
+
+@pytest.fixture
+def serve() -> Iterator[object]:
+    """`serve(answer)`: a running RawServer."""
+    servers: list[RawServer] = []
+
+    def start(answer: Answer) -> RawServer:
+        server = RawServer(answer)
+        server.start()
+        servers.append(server)
+        return server
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+def client(server: RawServer, secret: str = "", limits: Limits = FAST, **environ: str) -> closing:
+    return closing(Http(server.url, authorization=lambda: secret, environ=environ, limits=limits))
+
+
+def drained(body: Body) -> bytes:
+    content, buffer = bytearray(), memoryview(bytearray(70_000))
+    with body:
+        while count := body.readinto(buffer):
+            content += buffer[:count]
+    return bytes(content)
+
+
+def fetched(http: Http, url: str, start: int, stop: int, size: int = len(CONTENT)) -> bytes:
+    return drained(http.open(lambda is_fresh: url, size, start, stop))
+
+
+RANGES = [(0, 300_000), (0, 1), (299_999, 300_000), (100_000, 200_000)]
+
+
+@pytest.mark.parametrize(("start", "stop"), RANGES)
+def test_a_range_is_exactly_what_was_asked_for(serve, start, stop):
+    server = serve(lambda request: faults.good(request, CONTENT))
+    with client(server) as http:
+        assert CONTENT[start:stop] == fetched(http, f"{server.url}/file", start, stop)
+    assert [(start, stop)] == [request.range for request in server.requests]
+
+
+def test_the_digests_of_the_whole_file_come_with_a_range(serve):
+    server = serve(lambda request: faults.good(request, CONTENT))
+    with client(server) as http, http.open(lambda _: f"{server.url}/f", 300_000, 5, 6) as body:
+        assert hashlib.md5(CONTENT).hexdigest() == body.digests.md5
+
+
+def test_one_connection_serves_many_ranges(serve):
+    server = serve(lambda request: faults.good(request, CONTENT))
+    connections = set()
+    with client(server) as http:
+        for start in range(0, 300_000, 30_000):
+            fetched(http, f"{server.url}/file", start, start + 30_000)
+            connections.update(server._threads)
+    assert 2 == len(connections)  # the listener's and one connection's
+
+
+@pytest.mark.parametrize("name", faults.PASSING)
+@pytest.mark.parametrize(("start", "stop"), [(0, 300_000), (1000, 250_000)])
+def test_a_passing_fault_is_not_seen_by_the_reader(serve, name, start, stop):
+    fault = faults.PASSING[name]
+    server = serve(faults.first(iter([fault, fault]), CONTENT))
+    with client(server) as http:
+        assert CONTENT[start:stop] == fetched(http, f"{server.url}/file", start, stop)
+
+
+@pytest.mark.parametrize("name", faults.LASTING)
+def test_a_lasting_fault_ends_in_an_error_of_ours(serve, name):
+    server = serve(lambda request: faults.LASTING[name](request, CONTENT))
+    with client(server) as http, pytest.raises(errors.Error):
+        fetched(http, f"{server.url}/file", 1000, 250_000)
+
+
+def test_reads_complete_when_three_of_ten_requests_fail(serve):
+    chance = random.Random(7)
+    kinds = list(faults.PASSING.values())
+
+    def answer(request: Request) -> Script:
+        bad = chance.random() < 0.3
+        return (chance.choice(kinds) if bad else faults.good)(request, CONTENT)
+
+    server = serve(answer)
+    with client(server) as http:
+        for start in range(0, 300_000, 5_000):
+            assert CONTENT[start : start + 5_000] == fetched(
+                http, f"{server.url}/file", start, start + 5_000
+            )
+
+
+def test_a_body_is_resumed_at_the_next_byte_and_only_of_the_same_file(serve):
+    half = faults._half(DROP)
+    server = serve(faults.first(iter([half, half]), CONTENT))
+    with client(server) as http:
+        fetched(http, f"{server.url}/file", 0, 300_000)
+    starts = [request.range[0] for request in server.requests]
+    assert [0, 150_000, 225_000] == starts
+    assert ["", *[f'"{hashlib.md5(CONTENT).hexdigest()}"'] * 2] == [
+        request.headers.get("if-range", "") for request in server.requests
+    ]
+
+
+def test_a_file_that_changes_while_it_is_read_is_corrupt(serve):
+    other = bytes(reversed(CONTENT))
+    answers = iter([(faults._half(DROP), CONTENT)])
+
+    def answer(request: Request) -> Script:
+        fault, content = next(answers, (faults.good, other))
+        return fault(request, content)
+
+    server = serve(answer)
+    with client(server) as http, pytest.raises(errors.Corrupt, match="changed while it was read"):
+        fetched(http, f"{server.url}/file", 0, 300_000)
+
+
+def test_a_storage_without_ranges_serves_the_front_of_a_file(serve):
+    server = serve(lambda request: faults._whole(request, CONTENT))
+    with client(server) as http:
+        assert CONTENT[:9] == fetched(http, f"{server.url}/file", 0, 9)
+        assert CONTENT[70_000:70_009] == fetched(http, f"{server.url}/file", 70_000, 70_009)
+
+
+def test_a_storage_without_ranges_is_not_read_from_far_behind(serve):
+    content = bytes(3 << 20)
+    server = serve(lambda request: faults._whole(request, content))
+    with client(server) as http, pytest.raises(errors.Corrupt, match="part of a file"):
+        fetched(http, f"{server.url}/file", 2 << 20, 3 << 20, len(content))
+
+
+def test_a_dripping_head_does_not_outlast_the_time_out(serve):
+    def drip(request: Request) -> Script:
+        yield b"HTTP/1.1 200 X\r\n"
+        for count in range(100):
+            yield Pause(0.05)
+            yield f"X-{count}: y\r\n".encode()
+
+    server = serve(drip)
+    begun = time.monotonic()
+    limits = Limits(read=0.3, total=1, first_wait=0.01)
+    with client(server, limits=limits) as http, pytest.raises(errors.DeadlinePassed):
+        http.call("v1/x", {})
+    assert time.monotonic() - begun < 2
+
+
+def test_a_dripping_document_does_not_outlast_the_deadline(serve):
+    def drip(request: Request) -> Script:
+        yield head(200, {"Content-Length": "1000"})
+        for _ in range(1000):
+            yield Pause(0.05)
+            yield b" "
+
+    server = serve(drip)
+    begun = time.monotonic()
+    limits = Limits(read=5, total=1, first_wait=0.01)
+    with client(server, limits=limits) as http, pytest.raises(errors.DeadlinePassed):
+        http.call("v1/x", {})
+    assert time.monotonic() - begun < 2
+
+
+# Credentials
+
+
+def test_credentials_go_to_the_registry(serve):
+    server = serve(lambda request: json_reply({}))
+    with client(server, "Bearer s3cret") as http:
+        http.call("v1/x", {})
+    assert "Bearer s3cret" == server.requests[0].headers["authorization"]
+
+
+def test_credentials_go_to_no_other_host(serve):
+    thief = serve(lambda request: faults.good(request, CONTENT))
+    registry = serve(lambda request: redirect(f"{thief.url}/file"))
+    with client(registry, "Bearer s3cret") as http:
+        assert CONTENT == fetched(http, f"{registry.url}/file", 0, 300_000)
+        assert f"{thief.url}/file" == http.locate("v1/x", {})
+    assert "authorization" in registry.requests[0].headers
+    assert ["authorization" in request.headers for request in thief.requests] == [False]
+    assert "s3cret" not in repr(thief.requests)
+
+
+def test_credentials_in_a_netrc_are_not_used(serve, tmp_path, monkeypatch):
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login me password s3cret\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
+    server = serve(lambda request: json_reply({}))
+    with client(server) as http:
+        http.call("v1/x", {})
+    assert "authorization" not in server.requests[0].headers
+
+
+def test_a_cookie_is_not_kept(serve):
+    server = serve(lambda request: json_reply({}, set_cookie="a=b"))
+    with client(server) as http:
+        http.call("v1/x", {})
+        http.call("v1/x", {})
+    assert "cookie" not in server.requests[1].headers
+
+
+@pytest.mark.parametrize("text", ["{url}/file?X-Goog-Signature=s3cret", "http://u:s3cret@{host}/"])
+def test_an_error_shows_no_secret(serve, text):
+    server = serve(lambda request: reply(416))
+    url = text.format(url=server.url, host=server.url.removeprefix("http://"))
+    with client(server, "Bearer s3cret") as http, pytest.raises(errors.Error) as caught:
+        fetched(http, url, 0, 5)
+    assert "s3cret" not in str(caught.value)
+
+
+# Redirects
+
+
+def test_redirects_of_a_storage_are_followed(serve):
+    hops = itertools.chain([redirect("/b"), redirect("/c?d", 307)])
+    server = serve(lambda request: next(hops, None) or faults.good(request, CONTENT))
+    with client(server) as http:
+        assert CONTENT[5:9] == fetched(http, f"{server.url}/a", 5, 9)
+    assert ["/a", "/b", "/c?d"] == [request.target for request in server.requests]
+
+
+def test_redirects_end(serve):
+    count = itertools.count()
+    server = serve(lambda request: redirect(f"/{next(count)}"))
+    with client(server) as http, pytest.raises(errors.Corrupt, match="without an end"):
+        fetched(http, f"{server.url}/a", 5, 9)
+    assert 6 == len(server.requests)
+
+
+def test_a_call_that_is_redirected_is_not_answered(serve):
+    server = serve(lambda request: redirect("/login"))
+    with client(server) as http, pytest.raises(errors.Error):
+        http.call("v1/x", {})
+
+
+# Retries
+
+
+def answers(*scripts: Script) -> Answer:
+    rest = iter(scripts)
+    return lambda request: next(rest, None) or json_reply({"ok": 1})
+
+
+@pytest.mark.parametrize(
+    "script", [reply(500), reply(503), [DROP], [RESET], reply(502, faults.HTML)]
+)
+def test_an_idempotent_call_is_tried_again(serve, script):
+    server = serve(answers(script, script))
+    with client(server) as http:
+        assert {"ok": 1} == http.call("v1/x", {})
+    assert 3 == len(server.requests)
+
+
+@pytest.mark.parametrize("script", [reply(500), [DROP], [RESET], [STALL]])
+def test_a_call_that_changes_something_is_sent_once(serve, script):
+    server = serve(answers(script))
+    with client(server) as http, pytest.raises(errors.Unavailable):
+        http.call("v1/x", {}, is_idempotent=False)
+    assert 1 == len(server.requests)
+
+
+def test_a_call_that_changes_something_is_sent_again_after_429(serve):
+    server = serve(answers(reply(429)))
+    with client(server) as http:
+        assert {"ok": 1} == http.call("v1/x", {}, is_idempotent=False)
+
+
+def test_a_refused_connection_is_tried_again_for_any_call(serve):
+    server = serve(answers())
+    server.stop()
+    with client(server) as http, pytest.raises(errors.Unavailable, match="no connection"):
+        http.call("v1/x", {}, is_idempotent=False)
+    server._listener = None
+    server.start()  # for the fixture
+
+
+def test_retry_after_is_kept_by_everybody(serve):
+    server = serve(answers(reply(429, retry_after="1")))
+    with client(server) as http:
+        begun = time.monotonic()
+        http.call("v1/x", {})
+        assert 1 <= time.monotonic() - begun < 3
+
+
+def test_retry_after_may_be_a_date(serve):
+    # A date has no fractions: two seconds ahead are more than one.
+    server = serve(answers(reply(429, retry_after=formatdate(time.time() + 2, usegmt=True))))
+    with client(server) as http:
+        begun = time.monotonic()
+        http.call("v1/x", {})
+        assert time.monotonic() - begun > 0.9
+
+
+def test_a_long_retry_after_is_told_at_once(serve):
+    server = serve(answers(reply(429, retry_after="100")))
+    with client(server) as http:
+        begun = time.monotonic()
+        for _ in range(2):
+            with pytest.raises(errors.TooManyRequests, match="left alone"):
+                http.call("v1/x", {})
+        assert time.monotonic() - begun < 1
+    assert 1 == len(server.requests)
+
+
+def test_retries_end(serve):
+    server = serve(lambda request: reply(500))
+    with client(server) as http, pytest.raises(errors.Unavailable, match="answered 500"):
+        http.call("v1/x", {})
+    assert FAST.attempts == len(server.requests)
+
+
+# Documents
+
+
+@pytest.mark.parametrize(
+    ("script", "kind", "message"),
+    [
+        (json_reply({"code": 404, "message": "gone"}, 404), errors.NotFound, "gone"),
+        (json_reply({"code": 404, "message": "gone"}), errors.NotFound, "gone"),
+        (json_reply({"code": "404", "message": "gone"}), errors.NotFound, "gone"),
+        (json_reply({"error": {"code": 403, "message": "no"}}, 403), errors.Forbidden, "no"),
+        (json_reply({"error": "taken", "errorCode": 409}), errors.Exists, "taken"),
+        (json_reply({"error": "bad licence"}), errors.InvalidName, "bad licence"),
+        (reply(401), errors.Unauthenticated, "answered 401"),
+        (json_reply([]), errors.Corrupt, "not a JSON object"),
+        (json_reply("text"), errors.Corrupt, "not a JSON object"),
+        (reply(200), errors.Corrupt, "empty answer"),
+        (reply(204), errors.Corrupt, "empty answer"),
+        (reply(200, b"{"), errors.Corrupt, "not JSON"),
+        (reply(200, b'{"a": NaN}'), errors.Corrupt, "not JSON"),
+        (reply(200, b"[" * 90_000), errors.Corrupt, "not JSON"),
+        (reply(200, b"\xff\xfe{}"), errors.Corrupt, "not JSON"),
+        (reply(200, b'{"a":"' + b"x" * 200_000 + b'"}'), errors.Corrupt, "too much"),
+        (reply(200, faults.HTML), errors.Unavailable, "web page"),
+        (reply(200, b"{}", content_encoding="gzip"), errors.Corrupt, "compressed"),
+        ([head(200, {"Content-Length": "9"}) + b"{}", DROP], errors.Unavailable, "early|lost"),
+    ],
+)
+def test_an_answer_that_is_none_is_told(serve, script, kind, message):
+    server = serve(lambda request: script)
+    with client(server) as http, pytest.raises(kind, match=message):
+        http.call("v1/x", {})
+
+
+def test_a_message_is_one_line_without_control_characters(serve):
+    text = "no\n\x1b[31msuch\tthing" + "x" * 1000
+    server = serve(lambda request: json_reply({"code": 404, "message": text}, 404))
+    with client(server) as http, pytest.raises(errors.NotFound) as caught:
+        http.call("v1/x", {})
+    assert str(caught.value).startswith("no [31msuch thing")
+    assert 300 == len(str(caught.value))
+
+
+def test_chunked_documents_are_read(serve):
+    chunked = head(200, {"Transfer-Encoding": "chunked"}) + b'5\r\n{"a":\r\n2\r\n1}\r\n0\r\n\r\n'
+    server = serve(lambda request: [chunked])
+    with client(server) as http:
+        assert {"a": 1} == http.call("v1/x", {})
+        assert {"a": 1} == http.call("v1/x", {})
+
+
+# Addresses that expire
+
+
+@pytest.mark.parametrize("status", [400, 401, 403])
+def test_an_expired_address_is_renewed_once(serve, status):
+    def answer(request: Request) -> Script:
+        good = request.target == "/new"
+        return faults.good(request, CONTENT) if good else reply(status, b"<Error>Expired</Error>")
+
+    server = serve(answer)
+    with client(server) as http:
+        body = http.open(
+            lambda is_fresh: server.url + ("/new" if is_fresh else "/old"), 300_000, 1, 9
+        )
+        assert CONTENT[1:9] == drained(body)
+    assert ["/old", "/new"] == [request.target for request in server.requests]
+
+
+def test_an_address_that_is_refused_afresh_is_an_error(serve):
+    server = serve(lambda request: reply(403))
+    with client(server) as http, pytest.raises(errors.Corrupt, match="refuses a fresh address"):
+        fetched(http, server.url, 0, 5)
+    assert 2 == len(server.requests)
+
+
+# Proxies
+
+
+def test_a_proxy_of_the_environment_is_used(serve):
+    proxy = serve(lambda request: json_reply({"through": request.target}))
+    with closing(
+        Http("http://registry.example", environ={"HTTP_PROXY": proxy.url}, limits=FAST)
+    ) as http:
+        assert {"through": "http://registry.example/v1/x"} == http.call("v1/x", {})
+
+
+def test_no_proxy_is_obeyed(serve):
+    proxy = serve(lambda request: json_reply({"through": "proxy"}))
+    server = serve(lambda request: json_reply({"through": "none"}))
+    with client(server, HTTP_PROXY=proxy.url, NO_PROXY="example.com, 127.0.0.1") as http:
+        assert {"through": "none"} == http.call("v1/x", {})
+
+
+def test_the_environment_of_the_process_is_not_read(serve, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    server = serve(lambda request: json_reply({}))
+    with client(server) as http:
+        assert {} == http.call("v1/x", {})
+
+
+def test_close_wakes_those_who_wait(serve):
+    server = serve(lambda request: reply(429, retry_after="5"))
+    http = Http(server.url, limits=FAST)
+    http.close()
+    begun = time.monotonic()
+    with pytest.raises(errors.Unavailable):
+        http.call("v1/x", {})
+    assert time.monotonic() - begun < 2
