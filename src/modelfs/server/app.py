@@ -22,7 +22,7 @@ from pathlib import Path
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from modelfs.errors import Unavailable, Usage
+from modelfs.errors import Error, InvalidName, Unavailable, Usage
 from modelfs.registry.local.reader import DATABASE
 from modelfs.registry.local.store import Store
 from modelfs.server import pages, rest, storage, uploads
@@ -37,6 +37,10 @@ from modelfs.server.rpc import Dispatcher, method_table
 _QUICK, _SLOW = 16, 4
 # How long requests in progress may take to end once the server is told to stop.
 _GRACE = 5.0
+# What is swept is more than a week old: an hour sooner or later makes no difference.
+_SWEEP_EVERY = 3600.0
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,7 @@ class RegistryServer:
         self._slow = ThreadPoolExecutor(_SLOW, "modelfs-pack")
         self._runner: web.AppRunner | None = None
         self._listener: asyncio.Server | None = None
-        self._sweeper: asyncio.Task[None] | None = None
+        self._chores: list[asyncio.Task[None]] = []
 
     async def start(self) -> str:
         """Open the directory and listen; gives the server's address.
@@ -71,7 +75,10 @@ class RegistryServer:
         the store has against the directory.
         """
         settings = self._settings
-        checked_user(settings.user)
+        try:
+            checked_user(settings.user)
+        except InvalidName as exc:
+            raise Usage(str(exc), hint=exc.hint) from exc
         if settings.is_open and not is_loopback(settings.host):
             raise Usage(f"an open registry is for this machine only, not for {settings.host}")
         _check_directory(settings.directory)
@@ -89,19 +96,32 @@ class RegistryServer:
             listening.close()
             await self.stop()
             raise
-        self._sweeper = asyncio.create_task(self._connections.keep_sweeping())
+        self._chores = [
+            asyncio.create_task(self._connections.keep_sweeping()),
+            asyncio.create_task(self._keep_sweeping_store()),
+        ]
         return _address(settings.host, listening)
 
     async def stop(self) -> None:
         """Stop listening, let requests in progress end (for some seconds), close the directory."""
         if self._listener is not None:
             self._listener.close()
-        if self._sweeper is not None:
-            self._sweeper.cancel()
+        for chore in self._chores:
+            chore.cancel()
         if self._runner is not None:
             await self._runner.cleanup()
         await asyncio.to_thread(self._slow.shutdown)
         await asyncio.to_thread(self._store.stop)
+
+    async def _keep_sweeping_store(self) -> None:
+        """Now and then remove what nobody refers to any more, and expired uploads."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(_SWEEP_EVERY)
+            try:
+                await loop.run_in_executor(self._slow, self._store.sweep)
+            except Error as exc:
+                _log.warning("sweeping failed: %s", exc)
 
     async def _prepared(self) -> web.AppRunner:
         settings = self._settings

@@ -6,7 +6,6 @@ Log lines hold no query strings: those carry tokens and signatures.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections import Counter
@@ -89,7 +88,7 @@ def observer(counters: Counters) -> Any:
                 request.remote,
                 request.method,
                 request.rel_url.raw_path,
-                response.status if response is not None else _CLIENT_GONE,
+                response.status if response is not None else 0,
                 (time.perf_counter() - started) * 1000,
             )
 
@@ -108,8 +107,11 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
             raise
         headers = {"Allow": exc.headers["Allow"]} if "Allow" in exc.headers else {}
         return _error_response(request, exc.status, exc.reason.lower(), headers)
-    except (ConnectionError, asyncio.CancelledError):
-        raise
+    except ConnectionError:
+        # Nobody reads this; it is for the log line. aiohttp would log an error of ours.
+        if request.transport is not None:
+            request.transport.abort()
+        return web.Response(status=_CLIENT_GONE)
     except Exception:
         _log.exception("%s %s failed", request.method, request.rel_url.raw_path)
         return _error_response(request, 500, "internal error: see the server's log", {})

@@ -35,4 +35,6 @@ def add_routes(app: web.Application, dispatcher: Dispatcher, counters: Counters)
         return web.json_response(counters.report())
 
     app.router.add_get("/", page)
+    # What the `url` of replies leads to.
+    app.router.add_get("/models/{ref:.+}", page)
     app.router.add_get("/-/stats", stats)

@@ -109,19 +109,17 @@ class Storage:
             return web.Response(status=416, headers=headers)
         if part.status == 304:
             return web.Response(status=304, headers=headers)
-        headers["Content-Length"] = str(part.stop - part.start)
-        file = await asyncio.to_thread(_opened, self._directory / stored.path, stored.size)
+        size = part.stop - part.start
+        path = self._directory / stored.path
+        if size <= _SMALL and request.method != "HEAD":
+            data = await asyncio.to_thread(_read, path, stored.size, part)
+            self._sent(size)
+            return web.Response(status=part.status, headers=headers, body=data)
+        headers["Content-Length"] = str(size)
+        file = await asyncio.to_thread(_opened, path, stored.size)
         try:
             if request.method == "HEAD":
                 return web.Response(status=part.status, headers=headers)
-            if part.stop - part.start <= _SMALL:
-                data = await asyncio.to_thread(
-                    os.pread, file.fileno(), part.stop - part.start, part.start
-                )
-                if len(data) < part.stop - part.start:
-                    raise Corrupt(f"{stored.name}: the stored file is shorter than it was")
-                self._sent(len(data))
-                return web.Response(status=part.status, headers=headers, body=data)
             return await self._send(request, file, part, headers)
         finally:
             file.close()
@@ -185,3 +183,12 @@ def _opened(path: Path, size: int) -> BinaryIO:
         file.close()
         raise Corrupt(f"the stored file has {found} bytes, not {size}")
     return file
+
+
+def _read(path: Path, size: int, part: Part) -> bytes:
+    """A small part of the file at `path`."""
+    with _opened(path, size) as file:
+        data = os.pread(file.fileno(), part.stop - part.start, part.start)
+    if len(data) < part.stop - part.start:
+        raise Corrupt("the stored file is shorter than it was")
+    return data

@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
-from modelfs.errors import DeadlinePassed, InvalidName, TooLarge, Unavailable
+from modelfs.errors import DeadlinePassed, InvalidName, TooLarge, Unavailable, WrongState
 from modelfs.registry.local.records import Upload
 from modelfs.registry.local.store import Store
 from modelfs.registry.local.uploads import UploadWriter
@@ -49,19 +49,37 @@ class Receiver:
         token = request.query.get("upload_id", "")
         text = request.headers.get("Content-Range")
         told = sent(text) if text is not None else None
-        is_question = told is not None and told.start is None
-        if not is_question:
-            await self._take_over(token)
+        if told is not None and told.start is None:
+            return await self._tell(request, token, told)
+        await self._take_over(token)
+        # Nothing is awaited between the two: of several newer requests one goes on at a time.
+        self._writing[token] = request
+        try:
+            return await self._write(request, token, told)
+        finally:
+            del self._writing[token]
+
+    async def _tell(self, request: web.Request, token: str, told: Sent) -> web.StreamResponse:
+        """How much is here."""
         upload = await asyncio.to_thread(self._store.uploads.find, token)
-        if told is not None and told.size not in (None, upload.size):
-            raise InvalidName(f"announced were {upload.size} bytes, not {told.size}")
+        _check_total(upload, told)
+        if upload.size == 0 and not upload.is_complete:
+            # Of nothing, everything is here.
+            upload = await self._receive(request, token, 0, 0)
+        return _state(upload)
+
+    async def _write(
+        self, request: web.Request, token: str, told: Sent | None
+    ) -> web.StreamResponse:
+        """Take what the request brings."""
+        upload = await asyncio.to_thread(self._store.uploads.find, token)
+        if told is not None:
+            _check_total(upload, told)
         if upload.is_complete:
             await self._drain(request, upload.size)
             return _state(upload)
-        if is_question and upload.size > 0:
-            return _state(upload)
         stop = _checked_stop(request, upload, told)
-        start = told.start if told is not None and told.start is not None else 0
+        start = told.start or 0 if told is not None else 0
         if start > upload.received:
             return _wrong_offset(start, upload)
         upload = await self._receive(request, token, start, stop)
@@ -82,18 +100,17 @@ class Receiver:
 
     async def _receive(self, request: web.Request, token: str, start: int, stop: int) -> Upload:
         """Write the body at `start`; it may not go beyond `stop`."""
-        self._writing[token] = request
         try:
             writer = await _unbroken(self._store.uploads.open, token, start)
-            try:
-                await self._copy(request, writer, stop - start)
-                return await _unbroken(writer.finish)
-            finally:
-                # Makes what came durable, so it is not for the event loop's thread.
-                await _unbroken(writer.__exit__, None, None, None)
+        except WrongState as exc:
+            # Somebody asks about it just now, and the store looks after it.
+            raise Unavailable("the upload is busy: ask how much is here") from exc
+        try:
+            await self._copy(request, writer, stop - start)
+            return await _unbroken(writer.finish)
         finally:
-            if self._writing.get(token) is request:
-                del self._writing[token]
+            # Makes what came durable, so it is not for the event loop's thread.
+            await _unbroken(writer.__exit__, None, None, None)
 
     async def _copy(self, request: web.Request, writer: UploadWriter, size: int) -> None:
         """Write the request's body, at most `size` bytes of it; what came before a cut counts."""
@@ -137,10 +154,15 @@ async def _unbroken(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
         raise
 
 
+def _check_total(upload: Upload, told: Sent) -> None:
+    if told.size not in (None, upload.size):
+        raise InvalidName(f"announced were {upload.size} bytes, not {told.size}")
+
+
 def _checked_stop(request: web.Request, upload: Upload, told: Sent | None) -> int:
     """Where the body has to end; refuses early what cannot be right."""
     length = request.content_length
-    if told is None or told.start is None:
+    if told is None:
         if length is not None and length > upload.size:
             raise TooLarge(f"announced were {upload.size} bytes, not {length}")
         if length is not None and length < upload.size:
@@ -148,7 +170,7 @@ def _checked_stop(request: web.Request, upload: Upload, told: Sent | None) -> in
         return upload.size
     if told.stop > upload.size:
         raise TooLarge(f"announced were {upload.size} bytes, not {told.stop}")
-    if length is not None and length != told.stop - told.start:
+    if length is not None and length != told.stop - (told.start or 0):
         raise InvalidName("Content-Range and Content-Length disagree")
     return told.stop
 

@@ -86,7 +86,7 @@ class Client:
         return self.rpc("CreateModel", ownerSlug=owner, slug=slug, title=slug.title(), **more)
 
     def create_instance(self, files: Mapping[str, bytes], **more: Any) -> Answer:
-        """The instance alice/bert/pytorch/base with `files` (and with directories in their names)."""
+        """The instance alice/bert/pytorch/base with `files`, whose names may hold directories."""
         body = {"instanceSlug": "base", "framework": FRAMEWORK, **self.tree(files), **more}
         return self.rpc("CreateModelInstance", ownerSlug="alice", modelSlug="bert", body=body)
 
@@ -111,9 +111,7 @@ class Client:
 
     def location(self, number: int = 1, **path: str) -> str:
         """The storage address of a version or of one file of it."""
-        answer = self.rpc(
-            "DownloadModelInstanceVersion", **INSTANCE, versionNumber=number, **path
-        )
+        answer = self.rpc("DownloadModelInstanceVersion", **INSTANCE, versionNumber=number, **path)
         assert 302 == answer.status, answer.body
         return answer.headers["location"]
 

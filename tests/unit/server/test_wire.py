@@ -86,9 +86,7 @@ def test_an_empty_body_is_an_empty_object() -> None:
     assert {} == parse_body(b" ")
 
 
-@pytest.mark.parametrize(
-    "text", ["2024-01-02", "2024-01-02T00:00:00Z", "2024-01-02T00:00:00.000Z"]
-)
+@pytest.mark.parametrize("text", ["2024-01-02", "2024-01-02T00:00:00Z", "2024-01-02T00:00:00.000Z"])
 def test_a_time_goes_in_and_out(text: str) -> None:
     assert "2024-01-02T00:00:00.000Z" == time_text(parse_time(text))
 
