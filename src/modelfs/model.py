@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from modelfs.refs import Ref, file_path_fault
 
@@ -160,20 +160,17 @@ class Traits:
     def is_version(self, ref: Ref) -> bool:
         return ref.depth == self.depth
 
+    def documents_of(self, ref: Ref) -> tuple[str, ...]:
+        """The names of the documents that `ref` can have."""
+        return self.documents[ref.depth - 1] if ref.parts else ()
+
+    def documents_of(self, ref: Ref) -> tuple[str, ...]:
+        """The names of the documents that `ref` has; the registry itself has none."""
+        return self.documents[ref.depth - 1] if ref.depth else ()
+
 
 @dataclass(frozen=True, slots=True)
 class Account:
     """Who a registry says we are; an empty name is nobody."""
 
     name: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Space:
-    """Room on a disk, in bytes, as `df` shows it."""
-
-    total: int
-    free: int
-    available: int
-    files: int = field(default=0)
-    files_free: int = field(default=0)

@@ -18,6 +18,7 @@ from functools import cache
 from typing import Any, Protocol
 
 from modelfs.errors import Error
+from modelfs.fs.handles import FileSlice
 from modelfs.mount.loop import SessionLoop
 
 
@@ -34,15 +35,6 @@ class Opened:
     handle: int
     keep_cache: bool = False
     direct_io: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class FileSlice:
-    """Bytes to be taken from an open file by the kernel itself."""
-
-    fd: int
-    offset: int
-    size: int
 
 
 class Operations(Protocol):

@@ -16,6 +16,7 @@ import errno
 import logging
 import os
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -100,6 +101,7 @@ class SessionLoop:
         self._lock = threading.Lock()
         self._serving = 0  # threads that read or serve, guarded by the lock
         self._threads = 0  # all of them, guarded by the lock
+        self._busy = 0  # requests being served, guarded by the lock
         self._waiting: dict[int, _Waiter] = {}
         self._current = _Current()
         self._ended = threading.Event()
@@ -146,13 +148,32 @@ class SessionLoop:
         self._session = session
         self._fd = library.fuse_chan_fd(channel)
         self._sending = _ChannelOps(None, self._sender, None)
-        patched = library.fuse_chan_new(ctypes.byref(self._sending), self._fd, wire.BUFFER_SIZE, None)
+        patched = library.fuse_chan_new(
+            ctypes.byref(self._sending), self._fd, wire.BUFFER_SIZE, None
+        )
         self._channels = {False: channel, True: patched}
         self._start_thread()
 
     def join(self) -> None:
         """Wait until the file system is unmounted or `end` was called."""
         self._ended.wait()
+
+    def drain(self, deadline: float) -> None:
+        """Interrupt the requests that wait, and wait until none is being served.
+
+        To be called once nothing can be read from the kernel any more.
+        """
+        end = time.monotonic() + deadline
+        while time.monotonic() < end:
+            with self._lock:
+                waiting = list(self._waiting.values())
+                is_idle = not self._busy
+            for waiter in waiting:
+                waiter.interrupt()
+            if is_idle:
+                return
+            time.sleep(0.01)
+        log.debug("requests are still being served")
 
     def _start_thread(self) -> None:
         with self._lock:
@@ -175,7 +196,7 @@ class SessionLoop:
                     log.error("the connection to the kernel broke: %s", exc)
                 self.end()
                 break
-            self._fill_up()
+            self._begin()
             try:
                 self._process(wire.Request.parse(view), memory, length)
             except Exception:
@@ -189,15 +210,18 @@ class SessionLoop:
             self._serving -= 1
             self._threads -= 1
 
-    def _fill_up(self) -> None:
-        """Have `workers` threads, once there is work for more than one."""
+    def _begin(self) -> None:
+        """Count a request; have `workers` threads, once there is work for more than one."""
         with self._lock:
+            self._busy += 1
             is_short = self._serving < self._workers
         if is_short:
             self._start_thread()
 
     def _is_surplus(self) -> bool:
+        """The request is done; true if this thread should leave, since others suffice."""
         with self._lock:
+            self._busy -= 1
             if self._serving <= self._workers:
                 return False
             self._serving -= 1

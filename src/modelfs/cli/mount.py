@@ -1,0 +1,111 @@
+"""`modelfs mount` and `modelfs umount`: options into settings, and the daemon's start and end."""
+
+from __future__ import annotations
+
+import os
+from hashlib import sha256
+from pathlib import Path
+
+import click
+
+from modelfs.cli.options import registry_options, settings
+from modelfs.cli.reporting import report
+from modelfs.errors import Error
+
+
+class _Octal(click.ParamType[int]):
+    name = "octal"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        try:
+            number = int(str(value), 8)
+        except ValueError:
+            self.fail(f"not an octal number: {value!r}", param, ctx)
+        if not 0 <= number <= 0o777:
+            self.fail(f"not a mask: {value!r}", param, ctx)
+        return number
+
+
+@click.command()
+@click.argument("mountpoint", type=click.Path(path_type=Path))
+@registry_options(is_several=True)
+@click.option("--read-only", "is_read_only", is_flag=True, help="Refuse every change.")
+@click.option("--offline", "is_offline", is_flag=True, help="Never ask the registry.")
+@click.option("-f", "--foreground", is_flag=True, help="Stay; log to standard error.")
+@click.option("--cache-dir", metavar="DIR", help="Where downloaded bytes are kept.")
+@click.option("--cache-size", metavar="SIZE", help="How many of them, say 50GB.")
+@click.option("--allow-other", is_flag=True, help="Let other users of this machine read it.")
+@click.option("--uid", type=click.IntRange(0), default=None, help="Whose the files are.")
+@click.option("--gid", type=click.IntRange(0), default=None, help="Whose group's they are.")
+@click.option("--umask", type=_Octal(), default="0", help="Permissions to take away, octal.")
+@click.option("-o", "extra", multiple=True, metavar="OPT,…", help="Options for FUSE itself.")
+@click.option("-v", "--verbose", is_flag=True, help="Log more.")
+def mount(
+    mountpoint: Path,
+    registries: tuple[str, ...],
+    token_file: str | None,
+    is_read_only: bool,
+    is_offline: bool,
+    foreground: bool,
+    cache_dir: str | None,
+    cache_size: str | None,
+    allow_other: bool,
+    uid: int | None,
+    gid: int | None,
+    umask: int,
+    extra: tuple[str, ...],
+    verbose: bool,
+) -> int:
+    """Mount a model registry at MOUNTPOINT, an empty directory.
+
+    Returns when the mount serves. With several --registry NAME=SPEC each is a directory of its
+    name. Nothing is downloaded, and nobody is asked, before something looks.
+    """
+    from modelfs.mount import binding, session
+    from modelfs.mount import mountpoint as points
+
+    config = settings(
+        registries=registries,
+        token_file=token_file,
+        is_read_only=is_read_only or None,
+        is_offline=is_offline or None,
+        cache_dir=cache_dir,
+        cache_size=cache_size,
+    )
+    options = session.Options(
+        is_shared=allow_other,
+        uid=-1 if uid is None else uid,
+        gid=-1 if gid is None else gid,
+        umask=umask,
+        extra=tuple(word for text in extra for word in text.split(",") if word),
+    )
+    path = Path(os.path.abspath(mountpoint))
+    binding.load()
+    points.prepare(path)
+    if foreground:
+        session.log_to(None, is_verbose=verbose)
+        session.serve(config, options, path, ready=lambda: None)
+        return 0
+    name = sha256(os.fsencode(path)).hexdigest()[:16]
+    log_file = config.state_dir / "log" / f"mount-{name}.log"
+    session.log_to(log_file, is_verbose=verbose)
+    return session.in_background(
+        lambda ready: report(lambda: session.serve(config, options, path, ready)), path, log_file
+    )
+
+
+@click.command()
+@click.argument("mountpoint", type=click.Path(path_type=Path))
+@click.option("-z", "--lazy", is_flag=True, help="At once, even while something uses it.")
+def umount(mountpoint: Path, lazy: bool) -> int:
+    """Unmount MOUNTPOINT; what was downloaded is kept."""
+    from modelfs.mount import mountpoint as points
+    from modelfs.mount import session
+
+    path = Path(os.path.abspath(mountpoint))
+    if not points.is_ours(path):
+        raise Error(f"no modelfs is mounted there: {path}")
+    session.end(path, settings().state_dir, is_lazy=lazy or points.is_stale(path))
+    return 0

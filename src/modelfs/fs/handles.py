@@ -1,0 +1,115 @@
+"""Open files: what `open` decided once, so that `read` parses no path and walks no tree.
+
+Owns the table of open handles. No lock: single operations of a dict and of a counter are atomic.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import Protocol
+
+from modelfs.cache.blocks import BlockCache
+from modelfs.cache.opened import CachedFile
+from modelfs.errors import WrongState
+from modelfs.fs.nodes import Node, Origin
+from modelfs.waiting import Wait
+
+
+@dataclass(frozen=True, slots=True)
+class FileSlice:
+    """Bytes [offset, offset + size) of an open descriptor, for whoever can take them from there."""
+
+    fd: int
+    offset: int
+    size: int
+
+
+class Handle(Protocol):
+    """One open file."""
+
+    def read(self, size: int, offset: int) -> bytes | FileSlice:
+        """The bytes from `offset` on, at most `size` and fewer only at the end of the file."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class TextHandle:
+    """A small file, as it was when it was opened."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def read(self, size: int, offset: int) -> bytes | FileSlice:
+        return self._content[offset : offset + size]
+
+    def close(self) -> None:
+        pass
+
+
+class PublishedHandle:
+    """A published file, read through the cache."""
+
+    def __init__(self, cached: CachedFile, wait: Wait) -> None:
+        self._cached = cached
+        self._wait = wait
+
+    def read(self, size: int, offset: int) -> bytes | FileSlice:
+        size = min(size, self._cached.size - offset)
+        if size <= 0:
+            return b""
+        fd = self._cached.readable_fd(offset, size)
+        if fd is not None:
+            return FileSlice(fd, offset, size)
+        return self._wait(self._cached.fetch(offset, size))
+
+    def close(self) -> None:
+        self._cached.close()
+
+
+class Handles:
+    """The open files of one mount, by number."""
+
+    def __init__(self, cache: BlockCache, wait: Wait) -> None:
+        self._cache = cache
+        self._wait = wait
+        self._numbers = itertools.count(1)
+        self._open: dict[int, Handle] = {}
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def open(self, node: Node) -> int:
+        """The number of a new handle on a file's node."""
+        if node.origin is not None:
+            return self._add(PublishedHandle(self._cached(node.origin), self._wait))
+        return self._add(TextHandle(node.content or b""))
+
+    def __getitem__(self, number: int) -> Handle:
+        try:
+            return self._open[number]
+        except KeyError:
+            raise WrongState(f"not an open file: {number}") from None
+
+    def close(self, number: int) -> None:
+        self._open.pop(number).close()
+
+    def _add(self, handle: Handle) -> int:
+        number = next(self._numbers)
+        self._open[number] = handle
+        return number
+
+    def _cached(self, origin: Origin) -> CachedFile:
+        registry, ref, file = origin.registry, origin.ref, origin.file
+        return self._cache.open(
+            origin.identity,
+            file.size,
+            file.digests,
+            lambda start, stop: registry.open(ref, file, start, stop),
+        )
+
+
+def cached_bytes(cache: BlockCache, origin: Origin) -> int:
+    """How many bytes of a published file are in `cache`."""
+    return cache.status(origin.identity, origin.file.size, origin.file.digests).here

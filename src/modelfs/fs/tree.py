@@ -1,0 +1,186 @@
+"""What a path means: the registries' levels, and in a version its files.
+
+Turns a path of the kernel's into a `Place` once, and a place into a node or a listing. Knows no
+HTTP and no FUSE. Owns only what it can build again: the directory trees of recent versions, under
+one lock that is held for look-ups alone.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from cachetools import LRUCache
+
+from modelfs.errors import NotFound
+from modelfs.fs.nodes import Kind, Node, Origin, identity, inode
+from modelfs.fs.versions import Names, VersionTree, text_node
+from modelfs.model import RESERVED
+from modelfs.refs import Ref, is_never_a_slug, name_fault
+from modelfs.registry.base import Registry
+
+LATEST = "latest"
+
+# Files of remembered version trees: a few hundred bytes each, so that a walk of the largest
+# version we test (100,000 files) stays in memory beside others.
+_MOST_FILES = 400_000
+
+# A name, its `st_mode` and its inode number: what a directory listing tells.
+Listed = tuple[str, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A parsed path: the mounted name of a registry, a ref in it, and a path below its version.
+
+    `registry` is None at the root of a mount of several registries. `path` is not empty only
+    where `ref` is as deep as the registry is.
+    """
+
+    registry: Registry | None
+    ref: Ref
+    path: str = ""
+
+    @property
+    def is_in_version(self) -> bool:
+        return self.registry is not None and self.registry.traits.is_version(self.ref)
+
+
+class Tree:
+    """The tree of one mount. `registries` maps mounted names to registries; a sole one is at "".
+
+    `cached` tells how many bytes of a published file are in the cache.
+    """
+
+    def __init__(self, registries: Mapping[str, Registry], cached: Callable[[Origin], int]) -> None:
+        self._registries = registries
+        self._cached = cached
+        self._lock = threading.Lock()
+        self._versions: LRUCache[tuple[str, Ref], VersionTree] = LRUCache(
+            _MOST_FILES, getsizeof=lambda tree: len(tree) + 1
+        )
+
+    def place(self, path: str) -> Place:
+        """The place that a path of the kernel's names; nobody is asked whether it exists."""
+        parts = [part for part in path.split("/") if part]
+        registry = self._registries.get("")
+        if registry is None:
+            if not parts:
+                return Place(None, Ref())
+            registry = self._registries.get(parts.pop(0))
+            if registry is None:
+                raise NotFound(f"no such registry in this mount: {path}")
+        depth = registry.traits.depth
+        ref = registry.canonical(Ref(tuple(parts[:depth])))
+        return Place(registry, ref, "/".join(parts[depth:]))
+
+    def node(self, place: Place) -> Node:
+        """The node of a place; NotFound if there is nothing."""
+        registry, ref = place.registry, place.ref
+        if registry is None:
+            return Node(Kind.DIRECTORY, 1)
+        if place.path:
+            return self._node_in_version(registry, ref, place.path)
+        if ref.depth == 0:
+            return self._level(registry, ref, mtime=0.0)
+        above = ref.parent
+        if ref.name in registry.traits.documents_of(above):
+            return self._document(registry, above, ref.name)
+        if ref.name == LATEST and registry.traits.is_version(ref):
+            return self._latest(registry, above)
+        if is_never_a_slug(ref.name) or name_fault(ref.name):
+            raise NotFound(f"no registry has such a name: {ref.name!r}")
+        return self._level(registry, ref, registry.stat(ref).mtime or self._built_mtime(place))
+
+    def listing(self, place: Place) -> Iterator[Listed]:
+        """What the directory at `place` lists."""
+        registry, ref = place.registry, place.ref
+        if registry is None:
+            for name, mounted in self._registries.items():
+                yield name, Kind.DIRECTORY, self._level(mounted, Ref(), 0.0).ino
+        elif registry.traits.is_version(ref):
+            yield from self._listing_in_version(registry, ref, place.path)
+        else:
+            yield from self._listing_of_level(registry, ref)
+
+    def version(self, registry: Registry, ref: Ref) -> VersionTree:
+        """The directory tree of the version `ref`."""
+        key = (registry.traits.identity, ref)
+        with self._lock:
+            if (known := self._versions.get(key)) is not None:
+                return known
+        manifest = registry.manifest(ref)
+        mtime = _first(registry.stat(ref).mtime, manifest.mtime)
+        tree = VersionTree(registry, ref, manifest, mtime)
+        with self._lock:
+            if len(tree) + 1 <= _MOST_FILES:
+                self._versions[key] = tree
+        return tree
+
+    # Levels above the files.
+
+    def _level(self, registry: Registry, ref: Ref, mtime: float) -> Node:
+        ino = inode(identity(registry.traits.identity, ref))
+        is_fixed = registry.traits.is_version(ref)
+        return Node(Kind.DIRECTORY, ino, mtime=mtime, is_fixed=is_fixed)
+
+    def _built_mtime(self, place: Place) -> float:
+        """The time of a version that only its files tell, if they are known already."""
+        if not place.is_in_version or place.registry is None:
+            return 0.0
+        with self._lock:
+            known = self._versions.get((place.registry.traits.identity, place.ref))
+        return known.mtime if known else 0.0
+
+    def _document(self, registry: Registry, ref: Ref, name: str) -> Node:
+        for document in registry.documents(ref):
+            if document.name == name:
+                ino = inode(identity(registry.traits.identity, ref, name))
+                return text_node(ino, document.content, document.mtime or 0.0, is_fixed=False)
+        raise NotFound(f"{ref} has no {name}")
+
+    def _latest(self, registry: Registry, ref: Ref) -> Node:
+        target = _highest([entry.name for entry in registry.children(ref)])
+        if not target:
+            raise NotFound(f"{ref} has no version")
+        ino = inode(identity(registry.traits.identity, ref, LATEST))
+        content = target.encode()
+        return Node(Kind.LINK, ino, size=len(content), content=content)
+
+    def _listing_of_level(self, registry: Registry, ref: Ref) -> Iterator[Listed]:
+        entries = registry.children(ref)
+        for entry in entries:
+            yield entry.name, Kind.DIRECTORY, self._level(registry, ref.child(entry.name), 0.0).ino
+        for name in registry.traits.documents_of(ref):
+            yield name, Kind.FILE, inode(identity(registry.traits.identity, ref, name))
+        if ref.depth == registry.traits.depth - 1 and _highest([e.name for e in entries]):
+            yield LATEST, Kind.LINK, inode(identity(registry.traits.identity, ref, LATEST))
+
+    # Below a version.
+
+    def _node_in_version(self, registry: Registry, ref: Ref, path: str) -> Node:
+        version = self.version(registry, ref)
+        top, _, rest = path.partition("/")
+        if top != RESERVED:
+            return version.node(path)
+        if rest:
+            return version.hidden_node(rest, lambda file: self._cached(Origin(registry, ref, file)))
+        return Node(Kind.DIRECTORY, version.ino(RESERVED), is_fixed=True)
+
+    def _listing_in_version(self, registry: Registry, ref: Ref, path: str) -> Iterator[Listed]:
+        version = self.version(registry, ref)
+        names: Names = version.hidden_names() if path == RESERVED else version.names(path)
+        for name, is_directory in names.items():
+            ino = version.ino(f"{path}/{name}" if path else name)
+            yield name, Kind.DIRECTORY if is_directory else Kind.FILE, ino
+
+
+def _first(*times: float | None) -> float:
+    """The first time that is known; the epoch, which every tool shows as unknown, if none is."""
+    return next((time for time in times if time is not None), 0.0)
+
+
+def _highest(names: list[str]) -> str:
+    """The highest of the names that are numbers; empty if none is."""
+    return max((name for name in names if name.isdecimal()), key=int, default="")

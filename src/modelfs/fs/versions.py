@@ -1,0 +1,182 @@
+"""A published version as a directory tree, made of its manifest. Pure; built once, then read.
+
+One dictionary of directories is all that is built; the node of a file is made when it is looked
+up, since a version may have 100,000 files and few are asked for.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+
+from modelfs.errors import NotFound
+from modelfs.fs.nodes import Kind, Node, Origin, identity, inode
+from modelfs.model import RESERVED, Digests, File, Manifest
+from modelfs.refs import Ref
+from modelfs.registry.base import Registry
+
+# Hash algorithm -> the listing of hashes that its command-line tool checks.
+_SUMS = {"sha256": "SHA256SUMS", "md5": "MD5SUMS"}
+
+# What is told of a file beyond its attributes.
+_XATTR = "user.modelfs."
+
+# What a directory lists: name -> is it a directory?
+Names = dict[str, bool]
+
+
+class VersionTree:
+    """The names and nodes of one published version."""
+
+    def __init__(self, registry: Registry, ref: Ref, manifest: Manifest, mtime: float) -> None:
+        self._registry = registry
+        self._ref = ref
+        self.mtime = mtime
+        self._manifest = manifest
+        self._files = {file.path: file for file in manifest.files}
+        # A real file of the registry's wins over a document of the same name.
+        self._documents = {d.name: d for d in manifest.documents if d.name not in self._files}
+        self._directories = _directories([*self._files, *self._documents])
+
+    def __len__(self) -> int:
+        """How many files it has: what keeping it in memory costs."""
+        return len(self._files)
+
+    @property
+    def files(self) -> tuple[File, ...]:
+        return self._manifest.files
+
+    def names(self, path: str) -> Names:
+        """What the directory `path` lists ("" is the version itself)."""
+        try:
+            return self._directories[path]
+        except KeyError:
+            raise self._unknown(path) from None
+
+    def node(self, path: str) -> Node:
+        """The node of a path below the version."""
+        if file := self._files.get(path):
+            return self._file_node(file)
+        ino = self.ino(path)
+        if path in self._directories:
+            return Node(Kind.DIRECTORY, ino, mtime=self.mtime, is_fixed=True)
+        if document := self._documents.get(path):
+            mtime = self.mtime if document.mtime is None else document.mtime
+            return text_node(ino, document.content, mtime, is_fixed=True)
+        raise self._unknown(path)
+
+    def ino(self, path: str) -> int:
+        return inode(identity(self._registry.traits.identity, self._ref, path))
+
+    def _file_node(self, file: File) -> Node:
+        return Node(
+            Kind.FILE,
+            self.ino(file.path),
+            size=file.size,
+            mtime=self.mtime if file.mtime is None else file.mtime,
+            is_fixed=True,
+            origin=Origin(self._registry, self._ref, file),
+        )
+
+    def _unknown(self, path: str) -> NotFound:
+        return NotFound(f"{self._ref} has no file of that name: {path}")
+
+    # The hidden directory.
+
+    def hidden_names(self) -> Names:
+        """What `.modelfs` in this version lists."""
+        return dict.fromkeys(self._hidden(), False)
+
+    def hidden_node(self, name: str, cached: Callable[[File], int]) -> Node:
+        """A file of `.modelfs`; `cached` tells how many bytes of a file are in the cache."""
+        ino = self.ino(f"{RESERVED}/{name}")
+        if name == "status.json":
+            text = self._status(sum(cached(file) for file in self.files))
+            return text_node(ino, text, self.mtime, is_fixed=False)
+        try:
+            text = self._hidden()[name]()
+        except KeyError:
+            raise self._unknown(f"{RESERVED}/{name}") from None
+        return text_node(ino, text, self.mtime, is_fixed=True)
+
+    def _hidden(self) -> dict[str, Callable[[], bytes]]:
+        hidden: dict[str, Callable[[], bytes]] = {
+            "manifest.json": self._listing,
+            "status.json": lambda: b"",
+        }
+        for algorithm, name in _SUMS.items():
+            if self.files and all(_digest(file, algorithm) for file in self.files):
+                hidden[name] = lambda algorithm=algorithm: self._sums(algorithm)  # type: ignore[misc]
+        return hidden
+
+    def _listing(self) -> bytes:
+        files = [
+            {"path": file.path, "size": file.size, **_told(file.digests)} for file in self.files
+        ]
+        rejected = [asdict(item) for item in self._manifest.rejected]
+        return _json({"ref": str(self._ref), "files": files, "rejected": rejected})
+
+    def _status(self, cached: int) -> bytes:
+        total = sum(file.size for file in self.files)
+        return _json(
+            {
+                "ref": str(self._ref),
+                "state": "published",
+                "files": len(self.files),
+                "bytes": total,
+                "cached_bytes": cached,
+            }
+        )
+
+    def _sums(self, algorithm: str) -> bytes:
+        lines = [f"{_digest(file, algorithm)}  {file.path}\n" for file in self.files]
+        return "".join(lines).encode()
+
+
+def file_xattrs(origin: Origin, cached: int) -> dict[str, str]:
+    """The extended attributes of a published file; no secrets, no network."""
+    told = {
+        "ref": str(origin.ref),
+        "path": origin.file.path,
+        "registry": origin.registry.traits.identity,
+        "cached_bytes": str(cached),
+        "is_cached": "1" if cached >= origin.file.size else "0",
+        **_told(origin.file.digests),
+    }
+    return {_XATTR + name: value for name, value in told.items()}
+
+
+def text_node(ino: int, content: bytes, mtime: float, *, is_fixed: bool) -> Node:
+    """A small file whose content is at hand."""
+    return Node(Kind.FILE, ino, len(content), mtime, is_fixed, content)
+
+
+def _directories(paths: list[str]) -> dict[str, Names]:
+    """Directory -> what it lists, for all directories that `paths` imply; "" is the top."""
+    directories: dict[str, Names] = {"": {}}
+    for path in paths:
+        parent, _, name = path.rpartition("/")
+        missing = []
+        above = parent
+        while above not in directories:
+            missing.append(above)
+            above = above.rpartition("/")[0]
+        for directory in reversed(missing):
+            directories[directory] = {}
+            holder, _, own = directory.rpartition("/")
+            directories[holder][own] = True
+        directories[parent][name] = False
+    return directories
+
+
+def _digest(file: File, algorithm: str) -> str:
+    return str(getattr(file.digests, algorithm))
+
+
+def _told(digests: Digests) -> dict[str, str]:
+    return {name: value for name, value in asdict(digests).items() if value}
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, indent=2, ensure_ascii=False).encode() + b"\n"

@@ -1,0 +1,116 @@
+"""The directory a registry is mounted on: whether it will do, and how it becomes free again."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+from modelfs.errors import Error, Usage
+
+# As root or not, these are what can take a FUSE mount away; the first that there is serves.
+_HELPERS = (("fusermount", "-u", "-z"), ("fusermount3", "-u", "-z"), ("umount", "", "-l"))
+_DEADLINE = 10.0
+_INTERVAL = 0.02
+
+
+def prepare(path: Path) -> None:
+    """Make `path` a directory that can be mounted on; raises Usage, saying why it cannot be.
+
+    What a dead daemon left is taken away; a missing directory is made, and read-only, so that
+    nothing written into it while unmounted is taken for published.
+    """
+    if is_stale(path):
+        unmount(path, is_lazy=True)
+    try:
+        path.mkdir(mode=0o555)
+    except FileExistsError:
+        pass
+    except OSError as exc:
+        raise Usage(f"cannot make the mountpoint {path}: {exc.strerror}") from exc
+    if not path.is_dir():
+        raise Usage(f"the mountpoint is not a directory: {path}")
+    if path.is_mount():
+        raise Usage(f"something is mounted there already: {path}", hint=f"modelfs umount {path}")
+    try:
+        is_empty = not any(path.iterdir())
+    except OSError as exc:
+        raise Usage(f"cannot read the mountpoint {path}: {exc.strerror}") from exc
+    if not is_empty:
+        raise Usage(f"the mountpoint is not empty: {path}", hint="choose an empty directory")
+
+
+def is_stale(path: Path) -> bool:
+    """True for a mountpoint whose daemon is gone."""
+    try:
+        os.stat(path)
+    except OSError as exc:
+        return exc.errno == errno.ENOTCONN
+    return False
+
+
+def is_ours(path: Path) -> bool:
+    """True for the mountpoint of a modelfs, alive or dead. Asks the kernel, not the daemon."""
+    return _kind(path) == "fuse.modelfs"
+
+
+def unmount(path: Path, *, is_lazy: bool = False) -> None:
+    """Take the mount at `path` away; raises Error with the helper's reason.
+
+    Lazily: at once out of the tree, and ended when its last user is gone.
+    """
+    found = next((words for words in _HELPERS if shutil.which(words[0])), None)
+    if found is None:
+        raise Error("no fusermount, fusermount3 or umount on this machine")
+    name, flag, lazy = found
+    arguments = [word for word in (name, flag, lazy if is_lazy else "") if word]
+    try:
+        done = subprocess.run(
+            [*arguments, "--", str(path)], capture_output=True, text=True, timeout=_DEADLINE
+        )
+    except subprocess.TimeoutExpired as exc:
+        raise Error(f"cannot unmount {path}: {name} did not answer") from exc
+    if done.returncode:
+        reason = done.stderr.strip().rpartition(": ")[2] or f"{name} failed"
+        raise Error(
+            f"cannot unmount {path}: {reason.lower()}",
+            hint="see who uses it with: fuser -vm PATH, or use --lazy" if "busy" in reason else "",
+        )
+
+
+def wait_until_gone(path: Path, pid: int | None) -> None:
+    """Wait until nothing of ours is mounted at `path` and the daemon `pid` has ended."""
+    end = time.monotonic() + _DEADLINE
+    while is_ours(path) or (pid is not None and _is_alive(pid)):
+        if time.monotonic() > end:
+            raise Error(f"the daemon of {path} has not ended: pid {pid}")
+        time.sleep(_INTERVAL)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    try:  # a zombie is no daemon, its parent just has not looked
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+def _kind(path: Path) -> str:
+    """The type of the file system mounted at exactly `path`; empty if none is."""
+    wanted = str(path.absolute())
+    kind = ""
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        fields = line.split()
+        where = fields[4].encode().decode("unicode_escape").encode("latin-1").decode("utf-8")
+        if where == wanted:
+            kind = fields[fields.index("-") + 1]
+    return kind

@@ -1,0 +1,193 @@
+"""Kernel calls in, package calls out: convert, call, convert back; and the errno boundary.
+
+Every operation of the kernel is decided here on purpose: served, refused with EROFS, or left to
+libfuse, which answers what we do not have. Nothing foreign gets past `__call__`.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import logging
+import os
+from collections.abc import Callable
+from typing import Any
+
+from modelfs.cache.blocks import BlockCache
+from modelfs.errors import Error, Interrupted, NotFound
+from modelfs.fs.handles import FileSlice, Handles, cached_bytes
+from modelfs.fs.nodes import Kind, Node
+from modelfs.fs.tree import Listed, Place, Tree
+from modelfs.fs.versions import file_xattrs
+from modelfs.mount.binding import Opened, pack_stat
+from modelfs.mount.wire import OpenFlag, Reply
+
+log = logging.getLogger(__name__)
+
+# For how long the kernel may keep what can never change. A day, so that even then a version that
+# was deleted on the registry goes away some time.
+_FOREVER = 86400
+
+_SERVED = {"getattr", "readlink", "opendir", "readdir", "releasedir", "open", "read_buf", "release"}
+_SERVED |= {"statfs", "getxattr", "listxattr", "init", "destroy"}
+# Published content does not change; there is nothing else in the tree yet.
+_CHANGES = {"mknod", "mkdir", "unlink", "rmdir", "symlink", "rename", "link", "chmod", "chown"}
+_CHANGES |= {"truncate", "utimens", "create", "write", "setxattr", "removexattr"}
+# Answered by libfuse with ENOSYS, which the kernel then takes for success or remembers:
+# access (the kernel checks modes itself: default_permissions), flush, fsync, fsyncdir (nothing
+# to do), lock, bmap, ioctl.
+OPERATIONS = frozenset(_SERVED | _CHANGES)
+
+
+class Ops:
+    """The operations of one mount. `reply` gives what to change in the answer at hand."""
+
+    use_ns = True
+    # Operations on handles come without a path: libfuse need not build one.
+    flag_nullpath_ok = True
+    flag_nopath = True
+
+    def __init__(
+        self,
+        tree: Tree,
+        handles: Handles,
+        cache: BlockCache,
+        *,
+        reply: Callable[[], Reply],
+        uid: int,
+        gid: int,
+        umask: int,
+    ) -> None:
+        self._tree = tree
+        self._handles = handles
+        self._cache = cache
+        self._reply = reply
+        self._owner = (uid, gid)
+        self._mask = ~umask
+        self._listings: dict[int, list[Listed]] = {}
+        self._numbers = itertools.count(1)
+
+    def __getattr__(self, name: str) -> str:
+        """fusepy asks which operations there are by asking for attributes."""
+        if name in OPERATIONS:
+            return name
+        raise AttributeError(name)
+
+    def __call__(self, operation: str, *args: Any) -> Any:
+        """Serve one call of the kernel; raises OSError with an errno and nothing else."""
+        try:
+            if operation in _CHANGES:
+                raise OSError(errno.EROFS, "published content does not change")
+            return getattr(self, f"_{operation}")(*args)
+        except (NotFound, Interrupted) as exc:
+            raise OSError(exc.errno, str(exc)) from exc
+        except Error as exc:
+            log.warning("%s: %s", operation, exc)
+            raise OSError(exc.errno, str(exc)) from exc
+        except OSError as exc:
+            # Ours, or the cache disk's: both have a number; requests' exceptions have none.
+            raise OSError(exc.errno or errno.EIO, str(exc)) from exc
+        except Exception as exc:
+            log.exception("%s failed in a way it should not", operation)
+            raise OSError(errno.EIO, "internal error") from exc
+
+    def _init(self, path: str) -> None:
+        """Everything that can fail was done before the mount."""
+
+    def _destroy(self, path: str) -> None:
+        """The session ends its parts itself."""
+
+    # Names.
+
+    def _getattr(self, path: str, handle: int | None = None) -> bytes:
+        place = self._tree.place(path)
+        try:
+            node = self._tree.node(place)
+        except NotFound:
+            if place.is_in_version and place.path:
+                self._reply().valid = _FOREVER  # nor will there ever be such a file
+            raise
+        if node.is_fixed:
+            self._reply().valid = _FOREVER
+        return self._stat(node)
+
+    def _stat(self, node: Node) -> bytes:
+        uid, gid = self._owner
+        return pack_stat(
+            mode=node.kind & self._mask,
+            ino=node.ino,
+            # 1 for directories tells find(1) that it cannot save looks by counting links.
+            nlink=1,
+            uid=uid,
+            gid=gid,
+            size=node.size,
+            mtime=node.mtime,
+        )
+
+    def _readlink(self, path: str) -> str:
+        node = self._tree.node(self._tree.place(path))
+        if node.kind is not Kind.LINK or node.content is None:
+            raise OSError(errno.EINVAL, "not a link")
+        return node.content.decode()
+
+    def _opendir(self, path: str) -> int:
+        place = self._tree.place(path)
+        listing = list(self._tree.listing(place))
+        if place.is_in_version:
+            self._reply().flags = OpenFlag.KEEP_CACHE | OpenFlag.CACHE_DIR
+        number = next(self._numbers)
+        self._listings[number] = listing
+        return number
+
+    def _readdir(self, number: int) -> list[Listed]:
+        return [(".", Kind.DIRECTORY, 0), ("..", Kind.DIRECTORY, 0), *self._listings[number]]
+
+    def _releasedir(self, path: str | None, number: int) -> None:
+        del self._listings[number]
+
+    # Files.
+
+    def _open(self, path: str, flags: int) -> Opened:
+        if flags & os.O_ACCMODE != os.O_RDONLY:
+            raise OSError(errno.EROFS, "published content does not change")
+        node = self._tree.node(self._tree.place(path))
+        number = self._handles.open(node)
+        # What may change is read as it was at open, whatever size the kernel remembers.
+        return Opened(number, keep_cache=node.is_fixed, direct_io=not node.is_fixed)
+
+    def _read(self, size: int, offset: int, number: int) -> bytes | FileSlice:
+        return self._handles[number].read(size, offset)
+
+    def _release(self, path: str | None, number: int) -> None:
+        self._handles.close(number)
+
+    # The rest.
+
+    def _statfs(self, path: str) -> dict[str, int]:
+        space = self._cache.space()
+        block = 4096
+        return {
+            "f_bsize": block,
+            "f_frsize": block,
+            "f_blocks": space.total // block,
+            "f_bfree": space.free // block,
+            "f_bavail": space.free // block,
+            "f_namemax": 255,
+        }
+
+    def _getxattr(self, path: str, name: str) -> bytes:
+        if not name.startswith("user.modelfs."):  # asked for on every listing by many programs
+            raise OSError(errno.ENODATA, "no such attribute")
+        try:
+            return self._xattrs(self._tree.place(path))[name].encode()
+        except KeyError:
+            raise OSError(errno.ENODATA, "no such attribute") from None
+
+    def _listxattr(self, path: str) -> list[str]:
+        return list(self._xattrs(self._tree.place(path)))
+
+    def _xattrs(self, place: Place) -> dict[str, str]:
+        if not place.is_in_version:
+            return {}
+        origin = self._tree.node(place).origin
+        return file_xattrs(origin, cached_bytes(self._cache, origin)) if origin else {}

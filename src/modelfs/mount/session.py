@@ -1,0 +1,247 @@
+"""One mount, from its start to its end: signals, readiness, the record of who serves it.
+
+`serve` runs in the process that is the daemon; `in_background` is how a command becomes one. All
+that can fail is done before the mount, and everything that starts a thread after the fork.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import logging.handlers
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from modelfs.assemble import Parts, assemble
+from modelfs.config import Config
+from modelfs.errors import Error
+from modelfs.mount import binding, mountpoint
+from modelfs.mount.ops import Ops
+
+log = logging.getLogger(__name__)
+
+# For a daemon to say that it serves. Nothing in its start waits for a network.
+_READY_DEADLINE = 20.0
+# For requests at hand to be answered when the daemon is told to end.
+_DRAIN_DEADLINE = 3.0
+
+_LOG_BYTES = 4 << 20
+_LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to mount, beyond what a Config says. `extra` are options for the FUSE library."""
+
+    is_shared: bool = False
+    uid: int = -1
+    gid: int = -1
+    umask: int = 0
+    extra: tuple[str, ...] = ()
+
+
+def serve(config: Config, options: Options, path: Path, ready: Callable[[], None]) -> None:
+    """Mount at `path` and serve until unmounted or told to end; `ready` is called once serving."""
+    loop = binding.new_loop()
+    parts = assemble(config, loop.wait)
+    parts.start()
+    operations = Ops(
+        parts.tree,
+        parts.handles,
+        parts.cache,
+        reply=lambda: loop.reply,
+        uid=os.getuid() if options.uid < 0 else options.uid,
+        gid=os.getgid() if options.gid < 0 else options.gid,
+        umask=options.umask,
+    )
+    record = _Record(config.state_dir, path)
+    record.write(config)
+
+    def serving() -> None:
+        # Only now: fusepy and libfuse have set theirs while they mounted.
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda *_: loop.end())
+        log.info("serving %s at %s", ", ".join(m.spec for m in config.registries), path)
+        ready()
+
+    try:
+        binding.serve(operations, str(path), _library_options(config, options), loop, serving)
+        _unmount(path)
+        loop.drain(_DRAIN_DEADLINE)
+    finally:
+        record.remove()
+        _stop(parts)
+    log.info("unmounted %s", path)
+
+
+def _unmount(path: Path) -> None:
+    """Take the mount away if nobody has yet; who still uses it keeps a dead one, not a hung one."""
+    if mountpoint.is_ours(path):
+        try:
+            mountpoint.unmount(path, is_lazy=True)
+        except Error as exc:
+            log.error("%s", exc)
+
+
+def _stop(parts: Parts) -> None:
+    try:
+        parts.stop()
+    except Error as exc:
+        log.error("cannot stop cleanly: %s", exc)
+
+
+def _library_options(config: Config, options: Options) -> dict[str, str | bool]:
+    """Options for libfuse. What an option of `extra` says wins."""
+    chosen: dict[str, str | bool] = {
+        "fsname": "modelfs",
+        "subtype": "modelfs",
+        "nosuid": True,
+        "nodev": True,
+        # Nobody but us writes to what is published, so access times would be noise.
+        "noatime": True,
+        # The kernel checks permissions by mode and owner, as everywhere.
+        "default_permissions": True,
+        "use_ino": True,
+        "splice_write": True,
+        # What may change is believed for a second; what cannot, longer (see Ops).
+        "entry_timeout": "1",
+        "attr_timeout": "1",
+        "negative_timeout": "1",
+        "max_read": str(1 << 20),
+    }
+    if options.is_shared:
+        chosen["allow_other"] = True
+    if config.is_read_only:
+        chosen["ro"] = True
+    for text in options.extra:
+        name, separator, value = text.partition("=")
+        chosen[name] = value if separator else True
+    return chosen
+
+
+class _Record:
+    """A note in the state directory of who serves which mountpoint."""
+
+    def __init__(self, state_dir: Path, path: Path) -> None:
+        name = sha256(os.fsencode(path)).hexdigest()[:16]
+        self._file = state_dir / "mounts" / f"{name}.json"
+        self._path = path
+
+    def write(self, config: Config) -> None:
+        self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        text = json.dumps(
+            {
+                "pid": os.getpid(),
+                "mountpoint": str(self._path),
+                "registries": {mount.name: mount.spec for mount in config.registries},
+            }
+        )
+        temporary = self._file.with_suffix(f".{os.getpid()}")
+        temporary.write_text(text)
+        temporary.replace(self._file)
+
+    def remove(self) -> None:
+        self._file.unlink(missing_ok=True)
+
+    def pid(self) -> int | None:
+        """The daemon's process, if there is a note of it."""
+        try:
+            return int(json.loads(self._file.read_text())["pid"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+
+def end(path: Path, state_dir: Path, *, is_lazy: bool) -> None:
+    """Unmount `path` and wait until its daemon has ended; raises Error if it cannot."""
+    record = _Record(state_dir, path)
+    pid = record.pid()
+    mountpoint.unmount(path, is_lazy=is_lazy)
+    if not is_lazy:
+        mountpoint.wait_until_gone(path, pid)
+
+
+# Becoming a daemon.
+
+
+def in_background(run: Callable[[Callable[[], None]], int], path: Path, log_file: Path) -> int:
+    """Run `run(ready)` in a daemon; the exit status of the command that starts it.
+
+    Returns 0 once the mount truly serves; otherwise the daemon's own status, after it has said
+    why on our standard error.
+    """
+    reader, writer = os.pipe()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = os.fork()
+    if child == 0:
+        os.close(reader)
+        os.setsid()
+        os._exit(_daemon(run, writer, log_file))
+    os.close(writer)
+    with os.fdopen(reader, "rb", buffering=0) as pipe:
+        is_in_time = bool(select.select([pipe], [], [], _READY_DEADLINE)[0])
+        if is_in_time and pipe.read(1) == b"+":
+            return _confirm(path)
+    if not is_in_time:
+        os.kill(child, signal.SIGTERM)
+        raise Error(f"the daemon did not start within {_READY_DEADLINE:g} s", hint=_see(log_file))
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status) or 1
+
+
+def _daemon(run: Callable[[Callable[[], None]], int], writer: int, log_file: Path) -> int:
+    """The child: errors go to the terminal until it serves, and to the log from then on."""
+    os.chdir("/")
+
+    def ready() -> None:
+        null = os.open(os.devnull, os.O_RDWR)
+        sink = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        os.dup2(null, 0)
+        os.dup2(null, 1)
+        os.dup2(sink, 2)  # what libfuse or the interpreter has to say in extremis
+        os.write(writer, b"+")
+        os.close(writer)
+
+    try:
+        return run(ready)
+    finally:
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+
+
+def _confirm(path: Path) -> int:
+    """See for ourselves that the mount serves: its root answers, and is not what was below."""
+    end = time.monotonic() + _READY_DEADLINE
+    while not path.is_mount():
+        if time.monotonic() > end:
+            raise Error(f"the mount at {path} does not answer")
+        time.sleep(0.01)
+    return 0
+
+
+def _see(log_file: Path) -> str:
+    return f"see {log_file}"
+
+
+def log_to(log_file: Path | None, *, is_verbose: bool) -> None:
+    """Send our log to a file that never grows beyond two of `_LOG_BYTES`, or to standard error."""
+    handler: logging.Handler
+    if log_file is None:
+        handler = logging.StreamHandler()
+    else:
+        log_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handler = logging.handlers.RotatingFileHandler(
+            log_file, maxBytes=_LOG_BYTES, backupCount=1, delay=True
+        )
+    handler.setFormatter(logging.Formatter(_LOG_FORMAT))
+    ours = logging.getLogger("modelfs")
+    ours.addHandler(handler)
+    ours.setLevel(logging.DEBUG if is_verbose else logging.INFO)
