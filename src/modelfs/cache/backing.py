@@ -1,0 +1,76 @@
+"""One file of the cache, open: its descriptors and the blocks of it that this process trusts.
+
+A block is trusted once this process has written it or has seen its bytes agree with their
+checksum. Readers look at `trusted` and read, without a lock; a byte of it goes from 0 to 1 once
+and a file that turns out to be bad gets a new Backing instead. Whoever reads holds a reference,
+and the descriptors are closed with the last one: a number that has been closed, and stands for
+another file by now, is never read from.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from modelfs.cache import locks
+from modelfs.cache.blockmap import BLOCK, BlockMap, block_count, checksum
+
+_TRUSTED = b"\1"
+
+
+class Backing:
+    """The file of a content of `size` bytes, open at `fd`; without a map it is a finished one."""
+
+    __slots__ = ("fd", "inode", "is_bad", "is_suspect", "is_whole", "map", "size", "trusted")
+
+    def __init__(self, fd: int, size: int, block_map: BlockMap | None = None) -> None:
+        self.fd = fd
+        self.size = size
+        self.map = block_map
+        self.inode = os.fstat(fd).st_ino
+        # Complete and agreeing with its digest.
+        self.is_whole = block_map is None
+        # A finished file that somebody wrote to: hashed again before its first use.
+        self.is_suspect = False
+        # Its bytes do not have the digest they should have.
+        self.is_bad = False
+        self.trusted = bytearray(block_count(size))
+
+    def has(self, first: int, stop: int) -> bool:
+        """True if the blocks [first, stop) may be read."""
+        return self.is_whole or self.trusted.find(b"\0", first, stop) < 0
+
+    def is_recorded(self, block: int) -> bool:
+        """True if `block` is here, written by anybody, and agrees with its checksum."""
+        if self.map is None:
+            return False
+        expected = self.map.recorded(block)
+        return expected is not None and expected == checksum(self.read_block(block))
+
+    def read_block(self, block: int) -> bytes:
+        return os.pread(self.fd, min(BLOCK, self.size - block * BLOCK), block * BLOCK)
+
+    def write_block(self, block: int, data: bytes) -> None:
+        """Put the bytes of `block` on disk, then say so; the caller holds the block."""
+        block_map = self.map
+        if block_map is None:
+            raise OSError(errno.EROFS, "file is finished")
+        start = block * BLOCK
+        written = 0
+        while written < len(data):
+            written += os.pwrite(self.fd, data[written:] if written else data, start + written)
+        block_map.record(block, checksum(data))
+
+    def trust(self, block: int) -> None:
+        self.trusted[block : block + 1] = _TRUSTED
+
+    def claim(self, block: int) -> bool:
+        return locks.claim_block(self.fd, block)
+
+    def release(self, block: int) -> None:
+        locks.release_block(self.fd, block)
+
+    def __del__(self) -> None:
+        os.close(self.fd)
+        if self.map is not None:
+            os.close(self.map.fd)

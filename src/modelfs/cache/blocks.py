@@ -1,0 +1,265 @@
+"""Published bytes on disk, in blocks: read what is here, fetch what is missing, once.
+
+The face of the cache. Owns the names (files of a registry) and contents (bytes of a key) that are
+open; knows no registry, as bytes come from a Source. A read of blocks that are here is one pread on
+the caller's thread, with no lock. One lock guards the two tables; it is never held across I/O.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from modelfs.bodies import Source
+from modelfs.cache.backing import Backing
+from modelfs.cache.binding import Binder, Name
+from modelfs.cache.blockmap import BLOCK
+from modelfs.cache.content import Content, fail
+from modelfs.cache.crew import Crew
+from modelfs.cache.digestlog import DigestLog, Known
+from modelfs.cache.fetching import Fetcher
+from modelfs.cache.keys import (
+    Check,
+    content_key,
+    digests_of,
+    identity_hash,
+    legible,
+    private_key,
+)
+from modelfs.cache.opened import CachedFile
+from modelfs.cache.settle import Settler
+from modelfs.cache.space import Room, Usage
+from modelfs.cache.store import Space, Store
+from modelfs.errors import Unavailable
+from modelfs.model import Digests
+from modelfs.waiting import Clock
+
+# For the threads to end; what hangs in a request by then is left behind.
+_STOP = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class CacheState:
+    """How much of a file is in the cache. Verified: complete, and agrees with its digest."""
+
+    here: int
+    size: int
+    is_verified: bool
+
+    @property
+    def is_complete(self) -> bool:
+        return self.here >= self.size
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What hashing all complete contents again found."""
+
+    checked: int
+    corrupt: tuple[str, ...]
+    # Nobody ever told what these should be.
+    unknown: tuple[str, ...]
+
+
+class BlockCache:
+    """Bytes of published files, shared by all processes that use `directory`."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        budget: int,
+        floor: int,
+        workers: int = 16,
+        clock: Clock = time.time,
+    ) -> None:
+        self._store = Store(directory)
+        self._room = Room(self._store, budget, floor, clock)
+        self._crew = Crew(workers)
+        self._settler = Settler(self._store)
+        self._fetcher = Fetcher(self._store, self._room, self._crew, clock, self._is_right)
+        self._log = DigestLog(directory / "digests", self._store.share)
+        self._binder = Binder(self._log, self._fetcher, self._crew, self._acquire)
+        self._lock = threading.Lock()
+        self._names: dict[str, Name] = {}
+        self._contents: dict[str, Content] = {}
+
+    def start(self) -> None:
+        """Look at the directory and start the threads; after any fork.
+
+        Raises Forbidden for a directory that is not for us to use.
+        """
+        self._store.prepare()
+        self._crew.start()
+        self._settler.start()
+
+    def stop(self) -> None:
+        """End the threads, within seconds; who still waits gets Unavailable."""
+        self._crew.stop(_STOP)
+        self._settler.stop(_STOP)
+        with self._lock:
+            names, contents = list(self._names.values()), list(self._contents.values())
+        error = Unavailable("the cache has been stopped")
+        for waiting in (name.give_up() for name in names):
+            fail(waiting, error)
+        for waiting in (content.give_up_all() for content in contents):
+            fail(waiting, error)
+
+    def open(self, identity: str, size: int, digests: Digests, source: Source) -> CachedFile:
+        """The file that `identity` names, whose bytes come from `source` where they are missing.
+
+        An identity has the same bytes for ever. Reads no bytes and asks nobody.
+        """
+        digests = legible(digests)
+        with self._lock:
+            name = self._names.get(identity)
+            if name is not None and (name.size != size or name.has_failed):
+                name = None
+            if name is None:
+                name = self._names[identity] = Name(identity, size, source)
+            name.users += 1
+        if name.content is None and size and (key := self._key(identity, size, digests)):
+            name.show(self._acquire(name, key, digests))
+        return CachedFile(name, self._fetcher, self._binder, self._close)
+
+    def status(self, identity: str, size: int, digests: Digests) -> CacheState:
+        """What is here of a file, without touching it."""
+        key = self._key(identity, size, legible(digests)) if size else ""
+        if not key:
+            return CacheState(0, size, is_verified=not size)
+        with self._lock:
+            content = self._contents.get(key)
+        if content is not None and (backing := content.backing) is not None:
+            return CacheState(_bytes_here(backing), size, backing.is_whole)
+        if self._store.is_finished(key):
+            return CacheState(size, size, is_verified=True)
+        blocks = self._store.recorded(key)
+        return CacheState(_length(blocks, size), size, is_verified=False)
+
+    def usage(self) -> Usage:
+        return self._room.usage()
+
+    def space(self) -> Space:
+        """The disk the cache is on; raises OSError if it is gone."""
+        return self._store.space()
+
+    def evict(self, size: int) -> int:
+        """Drop contents that are neither open nor pinned until `size` bytes are free; how many."""
+        return self._room.drop(size)
+
+    def pin(self, identity: str, size: int, digests: Digests) -> bool:
+        """Keep a file from being evicted; False if it has never been fetched and has no digest."""
+        key = self._key(identity, size, legible(digests))
+        if key:
+            self._store.pin(key, identity_hash(identity))
+        return bool(key)
+
+    def unpin(self, identity: str) -> None:
+        self._store.unpin(identity_hash(identity))
+
+    def settle(self, deadline: float) -> bool:
+        """Wait until all that is complete is also durable; False if the deadline passed."""
+        return self._settler.wait(deadline)
+
+    def verify(self) -> Verification:
+        """Hash every complete content again; those that are wrong are dropped and named."""
+        checked, corrupt, unknown = 0, [], []
+        for item in list(self._store.scan()):
+            backing = self._store.open(item.key) if item.is_complete else None
+            if backing is None or not (backing.is_whole or backing.is_suspect):
+                continue
+            check = Check.strongest(self._digests_for(item.key))
+            checked += 1
+            if not check.expected:
+                unknown.append(item.key)
+            elif not check.accepts(_hash(backing, check)):
+                corrupt.append(item.key)
+                self._store.drop(item.key, backing.inode)
+        return Verification(checked, tuple(corrupt), tuple(unknown))
+
+    def _key(self, identity: str, size: int, digests: Digests) -> str:
+        """The key of a file's bytes, if that can be said without asking the registry."""
+        if digests:
+            return content_key(digests, size) or private_key(identity, size)
+        if known := self._log.find(identity_hash(identity), size):
+            return content_key(known.told, size) or private_key(identity, size)
+        key = private_key(identity, size)
+        return key if self._store.exists(key) else ""
+
+    def _digests_for(self, key: str) -> Digests:
+        """What is known about the bytes of `key` without the registry."""
+        if digests := digests_of(key):
+            return digests
+        _, name, size = key.split("-")
+        known = self._log.find(name, int(size))
+        return Digests(sha256=known.seen, crc32c=known.told.crc32c) if known else Digests()
+
+    def _acquire(self, name: Name, key: str, digests: Digests) -> Content:
+        """The content of `key`, shared with all that use it, on behalf of `name`."""
+        known = self._digests_for(key)
+        digests = Digests(
+            md5=digests.md5 or known.md5,
+            crc32c=digests.crc32c or known.crc32c,
+            sha256=digests.sha256 or known.sha256,
+        )
+        with self._lock:
+            content = name.bound or self._contents.get(key)
+            if content is None or content.failure is not None:
+                content = Content(key, digests)
+                if name.users:
+                    self._contents[key] = content
+            if name.users and name.bound is None:
+                content.users += 1
+                name.bound = content
+        if content.backing is None:
+            try:
+                if found := self._store.open(key):
+                    content.use(found)
+            except OSError:
+                pass  # read past the cache
+        return content
+
+    def _is_right(self, content: Content, backing: Backing) -> None:
+        """A content has become complete and verified."""
+        algorithm, value = content.hash_found
+        if not digests_of(content.key) and algorithm == "sha256":
+            _, name, _ = content.key.split("-")
+            known = self._log.find(name, content.size)
+            told = known.told if known else Digests()
+            self._log.add(name, Known(content.size, told, value))
+        self._settler.add(content.key, backing.inode)
+
+    def _close(self, name: Name) -> None:
+        with self._lock:
+            name.users -= 1
+            if name.users:
+                return
+            if self._names.get(name.identity) is name:
+                del self._names[name.identity]
+            content = name.bound
+            if content is None:
+                return
+            content.users -= 1
+            if not content.users and self._contents.get(content.key) is content:
+                del self._contents[content.key]
+
+
+def _bytes_here(backing: Backing) -> int:
+    if backing.is_whole:
+        return backing.size
+    here = [block for block, state in enumerate(backing.trusted) if state]
+    return _length(here, backing.size)
+
+
+def _length(blocks: list[int], size: int) -> int:
+    """How many bytes these blocks of a file of `size` bytes are."""
+    return sum(min(BLOCK, size - block * BLOCK) for block in blocks)
+
+
+def _hash(backing: Backing, check: Check) -> str:
+    hasher = check.hasher()
+    for block in range(len(backing.trusted)):
+        hasher.update(backing.read_block(block))
+    return hasher.hexdigest()

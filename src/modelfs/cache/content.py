@@ -1,0 +1,343 @@
+"""The bytes of one key in this process: which blocks are coming, who waits for which.
+
+Owns the answer to "is it here, and if not, who fetches it?": one lock guards what is on its way,
+who waits, and how far the hash of the whole has come. It is never held across I/O.
+
+The last block to arrive is held back until the whole agrees with its digest, so that nobody comes
+to the end of a file with wrong bytes and no error. A file that turns out wrong gets a new, empty
+Backing once; whoever has read of the old one is told.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterable
+from concurrent.futures import Future
+
+from modelfs.bodies import Source
+from modelfs.cache.backing import Backing
+from modelfs.cache.blockmap import BLOCK, block_count
+from modelfs.cache.keys import Check, disagreement, size_of
+from modelfs.errors import Corrupt, Error
+from modelfs.model import Digests
+
+# What may be left to hash while a reader waits for the last block: md5 does 0.7 GB/s on the
+# machine this was written on, and readers wait for 24 s at most.
+_HOLD_BLOCKS = (4 << 30) // BLOCK
+
+
+class Reader:
+    """What a reader has seen: the file that bytes have been given of."""
+
+    __slots__ = ("served",)
+
+    def __init__(self) -> None:
+        self.served: Backing | None = None
+
+    @property
+    def is_misled(self) -> bool:
+        """True if it has been given bytes that turned out wrong; other bytes do not go with them"""
+        return self.served is not None and self.served.is_bad
+
+
+class Waiter:
+    """A reader that waits for the bytes [start, stop), and where it would get them from."""
+
+    __slots__ = ("future", "is_done", "left", "reader", "source", "start", "stop")
+
+    def __init__(self, start: int, stop: int, source: Source, reader: Reader) -> None:
+        self.start = start
+        self.stop = stop
+        self.source = source
+        self.reader = reader
+        self.left = 0
+        self.is_done = False
+        self.future: Future[bytes] = Future()
+        self.future.set_running_or_notify_cancel()  # cannot be cancelled: others wait as well
+
+    @property
+    def first(self) -> int:
+        return self.start // BLOCK
+
+    @property
+    def after(self) -> int:
+        return block_count(self.stop)
+
+
+class _Progress:
+    """How far the hash over one Backing has come."""
+
+    def __init__(self, check: Check) -> None:
+        self.check = check
+        self.hasher = check.hasher()
+        self.block = 0
+        self.is_busy = False
+
+
+class Content:
+    """One content while somebody has it open."""
+
+    def __init__(self, key: str, digests: Digests) -> None:
+        self.key = key
+        self.size = size_of(key)
+        self.blocks = block_count(self.size)
+        self.digests = digests
+        # None while there is no file for it: not made yet, or the disk does not take one.
+        self.backing: Backing | None = None
+        # Names that are bound to it; counted by the cache.
+        self.users = 0
+        # Set when the bytes were wrong twice; whoever opens later starts with another Content.
+        self.failure: Corrupt | None = None
+        # Reads past the cache, one at a time (see direct).
+        self.direct: deque[Waiter] = deque()
+        self.is_direct = False
+        self.window: tuple[int, bytes] = (0, b"")
+        self._lock = threading.Lock()
+        self._rejections = 0
+        self._reset()
+
+    def _reset(self) -> None:
+        self._waiting: dict[int, list[Waiter]] = {}
+        self._running: set[int] = set()
+        self._missing = self.blocks
+        self._held: int | None = None
+        self._progress = _Progress(Check.strongest(self.digests))
+
+    def use(self, backing: Backing) -> Backing:
+        """Work with `backing`, unless there is one already; the one that counts."""
+        with self._lock:
+            if self.backing is None:
+                waiting = self._waiting
+                self._reset()
+                self._waiting = waiting
+                self.backing = backing
+            return self.backing
+
+    def lose(self, backing: Backing) -> list[Waiter]:
+        """Do without `backing`, which cannot be read; who waits has to be served otherwise."""
+        with self._lock:
+            if backing is not self.backing:
+                return []
+            waiting = self._finish_all()
+            self._reset()
+            self.backing = None
+            return waiting
+
+    def agree(self, told: Digests) -> None:
+        """Raises Corrupt if the registry now says something else about these bytes."""
+        if name := disagreement(self.digests, told):
+            raise Corrupt(f"the registry now tells another {name}: {getattr(told, name)}")
+
+    def wait_for(self, waiter: Waiter) -> tuple[Backing | None, list[tuple[int, int]]]:
+        """Let `waiter` wait for its blocks; the runs of them that nobody is fetching yet.
+
+        If nothing is missing, the caller serves it from the Backing, which otherwise is None.
+        """
+        with self._lock:
+            if self.failure is not None:
+                raise self.failure
+            backing = self.backing
+            unclaimed = []
+            for block in range(waiter.first, waiter.after):
+                if backing is not None and backing.has(block, block + 1):
+                    continue
+                waiter.left += 1
+                self._waiting.setdefault(block, []).append(waiter)
+                if block not in self._running and block != self._held:
+                    unclaimed.append(block)
+            return (None if waiter.left else backing), list(runs(unclaimed))
+
+    def take(self, backing: Backing, first: int, stop: int, most: int) -> tuple[list[int], int]:
+        """Up to `most` neighbouring blocks of [first, stop) to fetch now, and where to go on."""
+        with self._lock:
+            if backing is not self.backing or backing.is_whole or backing.is_suspect:
+                return [], stop
+            taken: list[int] = []
+            while first < stop and len(taken) < most:
+                block = backing.trusted.find(b"\0", first, stop)
+                if block < 0:
+                    first = stop
+                elif taken and block != taken[-1] + 1:
+                    break
+                else:
+                    first = block + 1
+                    if block not in self._running and block != self._held:
+                        taken.append(block)
+                    elif taken:
+                        break
+            self._running.update(taken)
+            return taken, first
+
+    def arrived(self, backing: Backing, block: int) -> list[Waiter]:
+        """`block` is here and right by its checksum; the waiters that now have all they want."""
+        with self._lock:
+            if backing is not self.backing:
+                return []
+            self._running.discard(block)
+            if backing.trusted[block] or block == self._held:
+                return []
+            self._missing -= 1
+            unhashed = self.blocks - self._progress.block
+            if self._missing == 0 and unhashed <= _HOLD_BLOCKS:
+                self._held = block
+                return []
+            backing.trust(block)
+            return self._ready(block)
+
+    def let_go(self, backing: Backing, blocks: Iterable[int]) -> list[int]:
+        """Stop fetching `blocks`, which another process fetches; those that somebody waits for."""
+        with self._lock:
+            if backing is not self.backing:
+                return []
+            self._running.difference_update(blocks)
+            return [block for block in blocks if self._waiting.get(block)]
+
+    def give_up(self, backing: Backing | None, blocks: Iterable[int]) -> list[Waiter]:
+        """Stop fetching `blocks`; who waits for any of them is the caller's to serve or to fail."""
+        with self._lock:
+            if backing is not None and backing is not self.backing:
+                return []
+            waiting: list[Waiter] = []
+            for block in blocks:
+                self._running.discard(block)
+                waiting += self._waiting.pop(block, [])
+            return _finish(waiting)
+
+    def give_up_all(self) -> list[Waiter]:
+        with self._lock:
+            return self._finish_all() + _finish(self.direct)
+
+    def hash_forward(self, backing: Backing) -> bool | None:
+        """Hash what has come in order; True or False once all of it is right or wrong.
+
+        One thread does it at a time, and one is told the outcome. Raises OSError if the file
+        cannot be read.
+        """
+        with self._lock:
+            progress = self._progress
+            if backing is not self.backing or backing.is_whole or progress.is_busy:
+                return None
+            if progress.block == self.blocks:
+                return None
+            progress.is_busy = True
+        try:
+            while self._may_hash(backing, progress):
+                progress.hasher.update(backing.read_block(progress.block))
+                progress.block += 1
+        except OSError:
+            progress.is_busy = False
+            raise
+        if progress.block < self.blocks:
+            return None
+        check = progress.check
+        # A finished file that was touched is not believed without a digest.
+        is_provable = bool(check.expected) or not backing.is_suspect
+        return is_provable and check.accepts(progress.hasher.hexdigest())
+
+    @property
+    def hash_found(self) -> tuple[str, str]:
+        """The hash of the whole, once hash_forward has said True or False: name and value."""
+        return self._progress.check.name, self._progress.hasher.hexdigest()
+
+    def accept(self, backing: Backing) -> list[Waiter]:
+        """All of it is right: it may be read; the waiters that waited for that."""
+        with self._lock:
+            if backing is not self.backing:
+                return []
+            self._held = None
+            backing.is_suspect = False
+            backing.is_whole = True
+            return self._finish_all()
+
+    def reject(self, backing: Backing) -> list[Waiter]:
+        """It is wrong: it is not used any more; who waited, to be told or to be served anew."""
+        with self._lock:
+            if backing is not self.backing:
+                return []
+            if not backing.is_suspect:
+                self._rejections += 1
+                backing.is_bad = True
+            if self._rejections > 1:
+                name = Check.strongest(self.digests).name
+                self.failure = Corrupt(
+                    f"the registry's bytes do not have the {name} it tells, twice: {self.key}"
+                )
+            waiting = self._finish_all()
+            self._reset()
+            self.backing = None
+            return waiting
+
+    def queue_direct(self, waiters: Iterable[Waiter]) -> bool:
+        """Serve `waiters` past the cache; True if the caller has to see to it."""
+        with self._lock:
+            for waiter in waiters:
+                waiter.is_done = False
+                self.direct.append(waiter)
+            if self.is_direct or not self.direct:
+                return False
+            self.is_direct = True
+            return True
+
+    def next_direct(self) -> Waiter | None:
+        """The next to be served past the cache; None ends the caller's turn."""
+        with self._lock:
+            while self.direct:
+                waiter = self.direct.popleft()
+                if not waiter.is_done:
+                    waiter.is_done = True
+                    return waiter
+            self.is_direct = False
+            return None
+
+    def _may_hash(self, backing: Backing, progress: _Progress) -> bool:
+        with self._lock:
+            block = progress.block
+            if progress is self._progress and block < self.blocks:
+                is_here = backing.is_suspect or block == self._held or bool(backing.trusted[block])
+            else:
+                is_here = False
+            progress.is_busy = is_here
+            return is_here
+
+    def _ready(self, block: int) -> list[Waiter]:
+        ready = []
+        for waiter in self._waiting.pop(block, []):
+            waiter.left -= 1
+            if waiter.left == 0 and not waiter.is_done:
+                waiter.is_done = True
+                ready.append(waiter)
+        return ready
+
+    def _finish_all(self) -> list[Waiter]:
+        waiting = [waiter for waiters in self._waiting.values() for waiter in waiters]
+        self._waiting = {}
+        return _finish(waiting)
+
+
+def _finish(waiters: Iterable[Waiter]) -> list[Waiter]:
+    """Those of `waiters` that nobody has served yet; they are the caller's now, once each."""
+    found = []
+    for waiter in waiters:
+        if not waiter.is_done:
+            waiter.is_done = True
+            found.append(waiter)
+    return found
+
+
+def fail(waiters: Iterable[Waiter], error: Error) -> None:
+    for waiter in waiters:
+        waiter.future.set_exception(error)
+
+
+def runs(blocks: Iterable[int]) -> Iterable[tuple[int, int]]:
+    """Ascending block numbers as half-open runs."""
+    first = stop = -1
+    for block in blocks:
+        if block != stop:
+            if first >= 0:
+                yield first, stop
+            first = block
+        stop = block + 1
+    if first >= 0:
+        yield first, stop

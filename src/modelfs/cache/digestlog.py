@@ -1,0 +1,155 @@
+"""What registries told about files: their digests, remembered between runs.
+
+Some registries give a file's digest only with its bytes. A line per file, in one of 256 append-only
+logs, with a checksum of its own: a line that is torn or was changed is not there. What is lost here
+is learned again. Each log is read once, then only its tail; one lock guards what was read, and is
+held for reading it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import google_crc32c
+
+from modelfs.cache import locks
+from modelfs.cache.keys import legible
+from modelfs.model import Digests
+
+_FILE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A file's size and digests; `seen` is the sha256 that its bytes had when they came."""
+
+    size: int
+    told: Digests
+    seen: str = ""
+
+
+class _Shard:
+    __slots__ = ("known", "position")
+
+    def __init__(self) -> None:
+        self.known: dict[str, Known] = {}
+        self.position = 0
+
+
+class DigestLog:
+    """The logs in one directory. Never raises OSError: what cannot be read is not known."""
+
+    def __init__(self, directory: Path, share: Callable[[int], None]) -> None:
+        self._directory = directory
+        # Gives a new file to those the cache is for.
+        self._share = share
+        self._shards: dict[str, _Shard] = {}
+        self._lock = threading.Lock()
+
+    def find(self, name: str, size: int) -> Known | None:
+        """What is known of the file with that hash of its identity, if it still has that size."""
+        with self._lock:
+            shard = self._shards.setdefault(name[:2], _Shard())
+            known = shard.known.get(name)
+            if known is None or known.size != size:
+                self._read_tail(name[:2], shard)
+                known = shard.known.get(name)
+        return known if known is not None and known.size == size else None
+
+    def add(self, name: str, known: Known) -> None:
+        """Remember; a later line replaces an earlier one."""
+        if self.find(name, known.size) == known:
+            return
+        with self._lock:
+            self._shards.setdefault(name[:2], _Shard()).known[name] = known
+        try:
+            fd = self._open(name[:2])
+        except OSError:
+            return
+        try:
+            # The line break in front ends a line that a crash cut.
+            os.write(fd, b"\n" + _line(name, known))
+        except OSError:
+            pass
+        finally:
+            os.close(fd)
+
+    def claim(self, name: str) -> Claim | None:
+        """The right to find out about a file, until closed; None if another process has it."""
+        try:
+            fd = self._open(name[:2])
+        except OSError:
+            return Claim(None)
+        # One byte per file, as far apart as hashes are; sixty bits, to stay a file offset.
+        if locks.try_lock(fd, int(name[:15], 16)):
+            return Claim(fd)
+        os.close(fd)
+        return None
+
+    def _open(self, shard: str) -> int:
+        flags = os.O_CREAT | os.O_APPEND | os.O_RDWR | _FILE
+        fd = os.open(self._directory / shard, flags, 0o600)
+        if os.fstat(fd).st_size == 0:
+            try:
+                self._share(fd)
+            except PermissionError:  # made by another user just now, who does the same
+                pass
+        return fd
+
+    def _read_tail(self, name: str, shard: _Shard) -> None:
+        try:
+            fd = os.open(self._directory / name, os.O_RDONLY | _FILE)
+        except OSError:
+            return
+        try:
+            size = os.fstat(fd).st_size
+            if size < shard.position:  # started anew by somebody
+                shard.position = 0
+            data = os.pread(fd, size - shard.position, shard.position)
+        except OSError:
+            return
+        finally:
+            os.close(fd)
+        data = data[: data.rfind(b"\n") + 1]
+        shard.position += len(data)
+        for line in data.splitlines():
+            if parsed := _parse(line):
+                shard.known[parsed[0]] = parsed[1]
+
+
+class Claim:
+    """A right that ends with its context, or with the process."""
+
+    def __init__(self, fd: int | None) -> None:
+        self._fd = fd
+
+    def __enter__(self) -> Claim:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+
+def _line(name: str, known: Known) -> bytes:
+    told = known.told
+    fields = (name, str(known.size), told.md5, told.crc32c, told.sha256, known.seen)
+    text = " ".join(field or "-" for field in fields).encode()
+    return b"%s %08x\n" % (text, google_crc32c.value(text))
+
+
+def _parse(line: bytes) -> tuple[str, Known] | None:
+    text, _, crc = line.rpartition(b" ")
+    if b"%08x" % google_crc32c.value(text) != crc:
+        return None
+    try:
+        name, size, *rest = text.decode("ascii").split(" ")
+        md5, crc32c, sha256, seen = ("" if field == "-" else field for field in rest)
+        return name, Known(int(size), legible(Digests(md5, crc32c, sha256)), seen)
+    except ValueError:
+        return None

@@ -1,0 +1,305 @@
+"""Brings missing blocks from a Source to a file of the cache and to who waits for them.
+
+The steps of a job, on a thread of the crew: take blocks that nobody in this process fetches, look
+which of them another process has brought meanwhile, claim the rest from other processes, make
+room, fetch them with one request, and wake every reader as soon as its last block has landed. What
+the cache's disk does not take goes straight to the readers (direct). No lock of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+
+from modelfs.bodies import Body, Source
+from modelfs.cache.backing import Backing
+from modelfs.cache.blockmap import BLOCK
+from modelfs.cache.content import Content, Waiter, fail, runs
+from modelfs.cache.crew import Crew
+from modelfs.cache.direct import expect_end, fill, read_past
+from modelfs.cache.keys import legible
+from modelfs.cache.space import Room
+from modelfs.cache.store import Store
+from modelfs.errors import Corrupt, Error, NoSpace, Unavailable
+from modelfs.waiting import Clock
+
+log = logging.getLogger(__name__)
+
+# One request brings at most 8 MiB, so that several connections share a long run; a run is cut
+# into four, but not into requests below 1 MiB.
+_PIECE_MOST, _PIECE_LEAST, _PIECES = 32, 4, 4
+
+# Another process is about to land the block: look often at first, then less.
+_POLL_FIRST, _POLL_MOST = 0.002, 0.05
+# It may also have been stopped for good; then its blocks are read past the cache.
+FOREIGN_PATIENCE = 15.0
+
+# After the disk refused a file, it is not asked again for each read.
+_REFUSED_FOR = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """The blocks [first, stop) of a content, wanted by a reader now or perhaps later."""
+
+    content: Content
+    source: Source
+    first: int
+    stop: int
+    is_wanted: bool
+    # The answer to a request for exactly these blocks, if it has been made already.
+    body: Body | None = None
+    # Since when, and how often, another process has been waited for.
+    since: float = 0.0
+    pause: float = _POLL_FIRST
+
+
+class Fetcher:
+    """Fetches blocks with a crew."""
+
+    def __init__(
+        self,
+        store: Store,
+        room: Room,
+        crew: Crew,
+        clock: Clock,
+        on_right: Callable[[Content, Backing], None],
+    ) -> None:
+        self._store = store
+        self._room = room
+        self._crew = crew
+        self._clock = clock
+        self._on_right = on_right
+        # Contents the disk refused a file for, and until when it is not asked again.
+        self._refused: dict[str, float] = {}
+        self._refused_lock = threading.Lock()
+
+    def fetch(self, content: Content, waiter: Waiter) -> None:
+        """Serve `waiter` as soon as its blocks are here; starts what nobody has started."""
+        self.want(content, waiter.source, self.enlist(content, waiter))
+
+    def enlist(self, content: Content, waiter: Waiter) -> list[tuple[int, int]]:
+        """Let `waiter` wait, or serve it; the runs of blocks that have to be started for it."""
+        try:
+            backing, unclaimed = content.wait_for(waiter)
+        except Corrupt as exc:
+            fail([waiter], exc)
+            return []
+        if backing is not None:
+            self._serve(content, backing, [waiter])
+        return unclaimed
+
+    def want(self, content: Content, source: Source, found: list[tuple[int, int]]) -> None:
+        """Bring runs of blocks for readers that wait for them."""
+        for first, stop in found:
+            self._submit(Job(content, source, first, stop, is_wanted=True))
+
+    def prefetch(self, content: Content, source: Source, first: int, stop: int) -> None:
+        """Bring the blocks [first, stop) when there is nothing better to do."""
+        self._submit(Job(content, source, first, stop, is_wanted=False))
+
+    def run(
+        self, job: Job, buffer: memoryview, on_taken: Callable[[], None] = lambda: None
+    ) -> None:
+        """Do a part of `job` and see to the rest; `on_taken` once the blocks are this job's."""
+        with ExitStack() as stack:
+            if job.body is not None:
+                stack.enter_context(job.body)
+            content = job.content
+            if not job.is_wanted and not content.users:
+                return  # the reader has gone
+            backing = self._backing(content)
+            if backing is None:
+                self._divert(content, content.give_up(None, range(job.first, job.stop)))
+                return
+            if backing.is_whole:  # found finished, after somebody has begun to wait
+                self._serve(content, backing, content.accept(backing))
+                return
+            length = (job.stop - job.first) // _PIECES
+            most = min(max(length, _PIECE_LEAST), _PIECE_MOST)
+            blocks, after = content.take(backing, job.first, job.stop, most)
+            on_taken()
+            if after < job.stop:
+                self._submit(replace(job, first=after, body=None))
+            if blocks:
+                self._obtain(job, backing, blocks, buffer)
+            self._judge(content, backing)
+
+    def _judge(self, content: Content, backing: Backing) -> None:
+        """Hash what has come; accept or drop the content when all of it has."""
+        try:
+            verdict = content.hash_forward(backing)
+        except OSError as exc:
+            log.debug("%s: cannot be read: %s", content.key, exc)
+            self.lose(content, backing)
+            return
+        if verdict is None:
+            return
+        if verdict:
+            self._accept(content, backing)
+            return
+        waiting = content.reject(backing)
+        self._store.drop(content.key, backing.inode)
+        for waiter in waiting:
+            if waiter.reader.is_misled:
+                fail([waiter], content.failure or misled())
+            else:
+                waiter.left, waiter.is_done = 0, False
+                self.fetch(content, waiter)
+
+    def lose(self, content: Content, backing: Backing) -> None:
+        """Stop using a file that cannot be read any more."""
+        self._store.drop(content.key, backing.inode)
+        self._divert(content, content.lose(backing))
+
+    def _accept(self, content: Content, backing: Backing) -> None:
+        if backing.is_suspect:
+            try:
+                self._store.reseal(content.key, backing)
+            except OSError as exc:
+                log.debug("%s: not sealed again: %s", content.key, exc)
+        else:
+            self._on_right(content, backing)
+        self._serve(content, backing, content.accept(backing))
+
+    def _submit(self, job: Job, delay: float = 0.0) -> None:
+        self._crew.submit(
+            lambda buffer: self.run(job, buffer), is_urgent=job.is_wanted, delay=delay
+        )
+
+    def _backing(self, content: Content) -> Backing | None:
+        """The file of `content`, made if need be; None if the disk does not take one."""
+        if content.backing is not None:
+            return content.backing
+        now = self._clock()
+        with self._refused_lock:
+            until = self._refused.pop(content.key, 0.0)
+            if now < until <= now + _REFUSED_FOR:
+                self._refused[content.key] = until
+                return None
+        try:
+            return content.use(self._store.create(content.key))
+        except OSError as exc:
+            log.debug("%s: read past the cache: %s", content.key, exc)
+            with self._refused_lock:
+                self._refused[content.key] = now + _REFUSED_FOR
+            return None
+
+    def _obtain(self, job: Job, backing: Backing, blocks: list[int], buffer: memoryview) -> None:
+        """Bring `blocks`, which this job has taken, each in the cheapest way there is."""
+        content = job.content
+        claimed: set[int] = set()
+        left = set(blocks)
+        try:
+            foreign = []
+            for block in blocks:
+                if not backing.is_recorded(block):
+                    if not backing.claim(block):
+                        foreign.append(block)
+                        continue
+                    claimed.add(block)
+                    if not backing.is_recorded(block):  # nor has it landed between the two
+                        continue
+                    claimed.discard(block)
+                    backing.release(block)
+                left.discard(block)
+                self._serve(content, backing, content.arrived(backing, block))
+            if foreign:
+                left.difference_update(foreign)
+                self._await_others(job, backing, foreign)
+            for first, stop in list(runs(sorted(claimed))):
+                self._download(job, backing, first, stop, buffer, claimed, left)
+        except (OSError, NoSpace) as exc:
+            log.debug("%s: read past the cache: %s", content.key, exc)
+            self._divert(content, content.give_up(backing, left))
+        except Error as exc:
+            fail(content.give_up(backing, left), exc)
+        except Exception as exc:
+            error = Unavailable(f"fetching failed: {type(exc).__name__}: {exc}")
+            error.__cause__ = exc
+            fail(content.give_up(backing, left), error)
+            raise
+        finally:
+            for block in claimed:
+                backing.release(block)
+
+    def _download(
+        self,
+        job: Job,
+        backing: Backing,
+        first: int,
+        stop: int,
+        buffer: memoryview,
+        claimed: set[int],
+        left: set[int],
+    ) -> None:
+        """Fetch the run of blocks [first, stop) with one request, landing one by one."""
+        content = job.content
+        start, end = first * BLOCK, min(stop * BLOCK, content.size)
+        self._room.reserve(end - start)
+        landed = 0
+        try:
+            body = job.body if (job.first, job.stop) == (first, stop) else None
+            with ExitStack() as stack:
+                if body is None:
+                    body = stack.enter_context(job.source(start, end))
+                content.agree(legible(body.digests))
+                for block in range(first, stop):
+                    view = buffer[: min(BLOCK, content.size - block * BLOCK)]
+                    fill(body, view)
+                    if block == stop - 1:
+                        expect_end(body)
+                    backing.write_block(block, bytes(view))
+                    landed += len(view)
+                    backing.release(block)
+                    claimed.discard(block)
+                    left.discard(block)
+                    self._serve(content, backing, content.arrived(backing, block))
+        finally:
+            self._room.refund(end - start - landed)
+
+    def _await_others(self, job: Job, backing: Backing, blocks: list[int]) -> None:
+        """Look again soon for blocks that another process is fetching, if somebody waits."""
+        now = time.monotonic()
+        since = job.since or now
+        if now - since > FOREIGN_PATIENCE:
+            self._divert(job.content, job.content.give_up(backing, blocks))
+            return
+        pause = min(job.pause * 1.5, _POLL_MOST) if job.since else _POLL_FIRST
+        for first, stop in runs(job.content.let_go(backing, blocks)):
+            again = replace(
+                job, first=first, stop=stop, is_wanted=True, body=None, since=since, pause=pause
+            )
+            self._submit(again, delay=pause)
+
+    def _serve(self, content: Content, backing: Backing, waiters: list[Waiter]) -> None:
+        """Give readers the bytes that `backing` has now."""
+        for waiter in waiters:
+            size = waiter.stop - waiter.start
+            try:
+                data = os.pread(backing.fd, size, waiter.start)
+            except OSError:
+                data = b""
+            if waiter.reader.is_misled:
+                waiter.future.set_exception(content.failure or misled())
+            elif len(data) == size:
+                waiter.reader.served = backing
+                waiter.future.set_result(data)
+            else:
+                self._divert(content, [waiter])
+                self.lose(content, backing)
+
+    def _divert(self, content: Content, waiters: list[Waiter]) -> None:
+        """Serve readers without the cache."""
+        if content.queue_direct(waiters):
+            self._crew.submit(lambda _: read_past(content))
+
+
+def misled() -> Corrupt:
+    """For a reader that has been given bytes of a file that turned out wrong."""
+    return Corrupt("bytes that were read do not have the digest the registry tells")

@@ -1,0 +1,470 @@
+"""The cache directory: where contents lie, how they are opened, finished and dropped.
+
+    objects/ab/<key>         complete, verified, on disk: the name says so, and its seal (see below)
+    objects/ab/<key>.part    anything else: sparse, some blocks here
+    objects/ab/<key>.map     which ones (blockmap)
+    digests/ab               what the registry told about files (digestlog)
+    pins/<key>@<who>         contents that are not evicted
+
+A file is finished by making its bytes durable, setting its modification time to one that follows
+from its key (the seal), then renaming it. A finished file whose seal is broken was written to by
+somebody; its bytes are not used before they have been hashed again.
+
+Several processes, and users of one group, use one directory. Who has a file open holds a shared
+lock on it; who drops one needs the lock alone. Nothing planted here is followed: no symbolic link,
+no special file. Raises OSError: callers read past a cache that does not work. No lock and no state
+but paths.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import stat
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from modelfs.cache import locks
+from modelfs.cache.backing import Backing
+from modelfs.cache.blockmap import BlockMap, blank
+from modelfs.cache.evict import Stored
+from modelfs.cache.keys import is_key, seal_of, size_of
+from modelfs.errors import Forbidden, NoSpace
+
+_FILE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_DIRECTORY = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_RDONLY
+PART, MAP, TEMPORARY = ".part", ".map", ".new"
+_SUBDIRECTORIES = ("objects", "digests", "pins")
+
+# Last use is kept to the minute: enough to order whole files, and hardly any metadata writes.
+_USED_STEP = 60.0
+# Maps and temporary files of others are in use for a moment only.
+_LEFTOVER_AGE = 3600.0
+# Another process holds these locks for a few system calls.
+_PATIENCE, _PAUSE = 2.0, 0.002
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """The disk the cache is on, in bytes: what there is, and what we may still write."""
+
+    total: int
+    free: int
+
+
+class Store:
+    """The files of one cache directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._objects = directory / "objects"
+        self._pins = directory / "pins"
+        # Read and write for others, as far as the directory has it.
+        self.shared_bits = 0
+        self._directory_mode = 0o700
+
+    def prepare(self) -> None:
+        """Create what is missing and look at what is there.
+
+        Raises Forbidden for a directory that is not for us to use, NoSpace if none can be made.
+        """
+        try:
+            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            found = os.lstat(self.directory)
+        except OSError as exc:
+            raise NoSpace(f"no cache directory: {self.directory}: {exc.strerror}") from exc
+        if not stat.S_ISDIR(found.st_mode):
+            raise Forbidden(f"the cache directory is not a directory itself: {self.directory}")
+        if found.st_uid != os.geteuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise Forbidden(f"the cache directory is another user's: {self.directory}")
+        self.shared_bits = found.st_mode & 0o066
+        self._directory_mode = stat.S_IMODE(found.st_mode) & 0o2777
+        for name in _SUBDIRECTORIES:
+            try:
+                self._make_directory(self.directory / name)
+            except FileExistsError as exc:
+                raise Forbidden(f"not a directory, in the cache: {name}") from exc
+            except OSError:
+                # A full or read-only disk: everything is read past the cache.
+                return
+
+    def open(self, key: str) -> Backing | None:
+        """The file of `key` as it is; None if there is none."""
+        # A file that is being finished is missed under its first name, then found under the other.
+        return self._open_finished(key) or self._open_part(key, 0) or self._open_finished(key)
+
+    def create(self, key: str) -> Backing:
+        """The file of `key`, made if there is none."""
+        if backing := self.open(key):
+            return backing
+        with self._shard(key, is_made=True):
+            pass
+        backing = self._open_part(key, os.O_CREAT)
+        # Finished by another process between our two looks.
+        if finished := self._open_finished(key):
+            if backing is not None:
+                self.drop(key, backing.inode)
+            return finished
+        if backing is None:
+            raise OSError(errno.EAGAIN, "file is being dropped")
+        return backing
+
+    def is_finished(self, key: str) -> bool:
+        try:
+            with self._shard(key) as shard:
+                found = os.stat(key, dir_fd=shard, follow_symlinks=False)
+        except OSError:
+            return False
+        return found.st_size == size_of(key) and _is_sealed(found, key)
+
+    def exists(self, key: str) -> bool:
+        """True if there is a file for `key`, finished or not."""
+        try:
+            with self._shard(key) as shard:
+                return any(_inode(name, shard) for name in (key, key + PART))
+        except OSError:
+            return False
+
+    def recorded(self, key: str) -> list[int]:
+        """The blocks of an unfinished file that its map says are here."""
+        try:
+            with self._shard(key) as shard:
+                block_map = _sound_map(key, shard, size_of(key), os.O_RDONLY)
+        except OSError:
+            return []
+        if block_map is None:
+            return []
+        try:
+            return block_map.recorded_blocks()
+        finally:
+            os.close(block_map.fd)
+
+    def finish(self, key: str, inode: int) -> None:
+        """Give the file its seal and its name; its bytes are on disk."""
+        with self._shard(key) as shard:
+            fd = os.open(key + PART, os.O_RDWR | _FILE, dir_fd=shard)
+            try:
+                if os.fstat(fd).st_ino != inode:
+                    return
+                _seal(fd, key)
+                os.rename(key + PART, key, src_dir_fd=shard, dst_dir_fd=shard)
+            finally:
+                os.close(fd)
+            _unlink(key + MAP, shard)
+
+    def reseal(self, key: str, backing: Backing) -> None:
+        """Vouch again for a finished file that somebody touched and that was hashed again."""
+        _seal(backing.fd, key)
+
+    def drop(self, key: str, inode: int) -> None:
+        """Remove the file if it still is that one. Who has it open keeps it, nameless."""
+        try:
+            with self._shard(key) as shard:
+                for name in (key, key + PART):
+                    if _inode(name, shard) == inode:
+                        _unlink(name, shard)
+                        if name.endswith(PART):
+                            _unlink(key + MAP, shard)
+        except OSError:
+            pass
+
+    def evict(self, item: Stored) -> bool:
+        """Remove a content that nobody has open; False if somebody has."""
+        name = item.key if item.is_complete else item.key + PART
+        try:
+            with self._shard(item.key) as shard:
+                fd = os.open(name, os.O_RDWR | _FILE, dir_fd=shard)
+                try:
+                    if not locks.claim_all(fd) or _inode(name, shard) != os.fstat(fd).st_ino:
+                        return False
+                    _unlink(name, shard)
+                    _unlink(item.key + MAP, shard)
+                finally:
+                    os.close(fd)
+        except OSError:
+            return False
+        return True
+
+    def sync(self) -> None:
+        """Make everything written to the cache's disk durable."""
+        fd = os.open(self.directory, _DIRECTORY)
+        try:
+            libc = ctypes.CDLL(None, use_errno=True)
+            if libc.syncfs(fd) != 0:
+                code = ctypes.get_errno()
+                raise OSError(code, os.strerror(code))
+        finally:
+            os.close(fd)
+
+    def space(self) -> Space:
+        found = os.statvfs(self.directory)
+        return Space(found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize)
+
+    def scan(self) -> Iterator[Stored]:
+        """Every content on disk, finished or not."""
+        for shard in self._shards():
+            for name, found in _entries(shard):
+                key, is_part = name.removesuffix(PART), name.endswith(PART)
+                if is_key(key) and stat.S_ISREG(found.st_mode):
+                    allocated = found.st_blocks * 512
+                    yield Stored(key, allocated, found.st_atime, is_complete=not is_part)
+
+    def sweep(self) -> None:
+        """Remove what interrupted processes left: old temporary files, maps without a file."""
+        old = time.time() - _LEFTOVER_AGE
+        for shard in self._shards():
+            entries = dict(_entries(shard))
+            for name, found in entries.items():
+                if found.st_mtime > old:
+                    continue
+                is_orphan = name.endswith(MAP) and name.removesuffix(MAP) + PART not in entries
+                is_double = name.endswith(PART) and name.removesuffix(PART) in entries
+                if is_double:
+                    key = name.removesuffix(PART)
+                    self.evict(Stored(key, 0, 0.0, is_complete=False))
+                elif is_orphan or name.endswith(TEMPORARY):
+                    (shard / name).unlink(missing_ok=True)
+
+    def pin(self, key: str, who: str) -> None:
+        fd = os.open(self._pins / f"{key}@{who}", os.O_CREAT | os.O_WRONLY | _FILE, 0o600)
+        try:
+            self.share(fd)
+        finally:
+            os.close(fd)
+
+    def unpin(self, who: str) -> None:
+        for name in self._pin_names():
+            if name.endswith(f"@{who}"):
+                (self._pins / name).unlink(missing_ok=True)
+
+    def pinned(self) -> frozenset[str]:
+        """The keys of pinned contents."""
+        return frozenset(name.partition("@")[0] for name in self._pin_names())
+
+    def _pin_names(self) -> list[str]:
+        try:
+            return os.listdir(self._pins)
+        except FileNotFoundError:
+            return []
+
+    def _open_finished(self, key: str) -> Backing | None:
+        size = size_of(key)
+        for _ in _attempts():
+            fd = self._open(key, key, os.O_RDONLY)
+            if fd is None:
+                return None
+            if not self._is_held(fd, key, key):
+                os.close(fd)
+                continue
+            found = os.fstat(fd)
+            if not stat.S_ISREG(found.st_mode) or found.st_size != size:
+                os.close(fd)
+                self.drop(key, found.st_ino)
+                return None
+            _note_use(fd, found)
+            backing = Backing(fd, size)
+            if not _is_sealed(found, key):
+                backing.is_whole, backing.is_suspect = False, True
+            return backing
+        return None
+
+    def _open_part(self, key: str, flags: int) -> Backing | None:
+        size = size_of(key)
+        for _ in _attempts():
+            fd = self._open(key, key + PART, os.O_RDWR | flags)
+            if fd is None:
+                return None
+            try:
+                if not self._is_held(fd, key, key + PART):
+                    os.close(fd)
+                    continue
+                found = os.fstat(fd)
+                if stat.S_ISREG(found.st_mode) and found.st_size == 0:
+                    self.share(fd)
+                    os.ftruncate(fd, size)
+                elif found.st_size != size:
+                    # Cut or grown by somebody else: nothing of it can be believed.
+                    os.close(fd)
+                    self.drop(key, found.st_ino)
+                    continue
+                _note_use(fd, found)
+                block_map = self._open_map(key, fd, size)
+            except OSError:
+                os.close(fd)
+                raise
+            return Backing(fd, size, block_map)
+        return None
+
+    def _open_map(self, key: str, fd: int, size: int) -> BlockMap:
+        """The map of a file; a new one if it has none, or none that makes sense."""
+        with self._shard(key) as shard:
+            if found := _sound_map(key, shard, size):
+                return found
+            for _ in _attempts():
+                if locks.claim_map(fd):
+                    break
+            else:
+                raise OSError(errno.EAGAIN, "map is being made by a process that does not go on")
+            try:
+                if found := _sound_map(key, shard, size):
+                    return found
+                name = f"{key}.{os.getpid()}.{threading.get_ident()}{TEMPORARY}"
+                flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | _FILE
+                map_fd = os.open(name, flags, 0o600, dir_fd=shard)
+                try:
+                    self.share(map_fd)
+                    _write_all(map_fd, blank(size))
+                    os.replace(name, key + MAP, src_dir_fd=shard, dst_dir_fd=shard)
+                except OSError:
+                    os.close(map_fd)
+                    _unlink(name, shard)
+                    raise
+                return BlockMap(map_fd, size)
+            finally:
+                locks.release_map(fd)
+
+    def _is_held(self, fd: int, key: str, name: str) -> bool:
+        """Take our share of an opened file; False if it was dropped or renamed meanwhile."""
+        if not locks.mark_used(fd):
+            return False
+        with self._shard(key) as shard:
+            return _inode(name, shard) == os.fstat(fd).st_ino
+
+    def _open(self, key: str, name: str, flags: int) -> int | None:
+        try:
+            with self._shard(key) as shard:
+                return os.open(name, flags | _FILE, 0o600, dir_fd=shard)
+        except FileNotFoundError:
+            return None
+        except OSError as exc:
+            # A planted link, directory or socket: not ours, and in the way of what is.
+            if exc.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
+                self._clear(key, name)
+                return None
+            raise
+
+    def _clear(self, key: str, name: str) -> None:
+        with self._shard(key) as shard:
+            try:
+                os.unlink(name, dir_fd=shard)
+            except IsADirectoryError:
+                os.rename(name, f"{name}.{os.getpid()}.foreign", src_dir_fd=shard, dst_dir_fd=shard)
+
+    @contextmanager
+    def _shard(self, key: str, is_made: bool = False) -> Iterator[int]:
+        path = self._objects / key.split("-")[1][:2]
+        try:
+            fd = os.open(path, _DIRECTORY)
+        except FileNotFoundError:
+            if not is_made:
+                raise
+            self._make_directory(self._objects)
+            self._make_directory(path)
+            fd = os.open(path, _DIRECTORY)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
+    def _shards(self) -> list[Path]:
+        try:
+            with os.scandir(self._objects) as entries:
+                return [Path(entry) for entry in entries if entry.is_dir(follow_symlinks=False)]
+        except FileNotFoundError:
+            return []
+
+    def _make_directory(self, path: Path) -> None:
+        try:
+            path.mkdir(mode=0o700)
+        except FileExistsError:
+            if path.is_symlink() or not path.is_dir():
+                raise
+            return
+        if self._directory_mode != 0o700:
+            path.chmod(self._directory_mode)
+
+    def share(self, fd: int) -> None:
+        """Give a file that we made to those the directory is for."""
+        if self.shared_bits:
+            os.fchmod(fd, 0o600 | self.shared_bits)
+
+
+def _attempts() -> Iterator[None]:
+    """As many as fit into the patience we have with another process."""
+    end = time.monotonic() + _PATIENCE
+    yield None
+    while time.monotonic() < end:
+        time.sleep(_PAUSE)
+        yield None
+
+
+def _note_use(fd: int, found: os.stat_result) -> None:
+    now = time.time()
+    if now - found.st_atime < _USED_STEP:
+        return
+    try:
+        os.utime(fd, ns=(int(now * 1e9), found.st_mtime_ns))
+    except OSError:
+        # Another user's file: reading it moves the time as far as the mount options let it.
+        pass
+
+
+def _seal(fd: int, key: str) -> None:
+    os.utime(fd, ns=(os.fstat(fd).st_atime_ns, seal_of(key) * 10**9))
+
+
+def _is_sealed(found: os.stat_result, key: str) -> bool:
+    return found.st_mtime_ns == seal_of(key) * 10**9
+
+
+def _sound_map(key: str, shard: int, size: int, mode: int = os.O_RDWR) -> BlockMap | None:
+    try:
+        fd = os.open(key + MAP, mode | _FILE, dir_fd=shard)
+    except FileNotFoundError:
+        return None
+    except OSError as exc:
+        if exc.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
+            return None
+        raise
+    found = BlockMap(fd, size)
+    if stat.S_ISREG(os.fstat(fd).st_mode) and found.is_sound():
+        return found
+    os.close(fd)
+    return None
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    written = 0
+    while written < len(data):
+        written += os.write(fd, data[written:])
+
+
+def _entries(directory: Path) -> Iterator[tuple[str, os.stat_result]]:
+    try:
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                try:
+                    yield entry.name, entry.stat(follow_symlinks=False)
+                except FileNotFoundError:
+                    continue
+    except FileNotFoundError:
+        return
+
+
+def _inode(name: str, shard: int) -> int | None:
+    try:
+        return os.stat(name, dir_fd=shard, follow_symlinks=False).st_ino
+    except FileNotFoundError:
+        return None
+
+
+def _unlink(name: str, shard: int) -> None:
+    try:
+        os.unlink(name, dir_fd=shard)
+    except FileNotFoundError:
+        pass
