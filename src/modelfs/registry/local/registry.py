@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 from types import TracebackType
@@ -55,7 +56,7 @@ class LocalRegistry:
         self._unchecked_reader = Reader(directory, self._database)
         self._is_checked = False
 
-    @property
+    @cached_property
     def traits(self) -> Traits:
         return Traits(
             identity=f"local:{self._directory.resolve()}",
@@ -101,7 +102,8 @@ class LocalRegistry:
         reader = self._reader()
         match ref.parts:
             case (owner,):
-                self._models(owner)
+                if not reader.models(owner=owner, size=1).items:
+                    raise NotFound(f"{owner}: no such owner")
                 return Entry(owner)
             case (owner, model):
                 return Entry(model, reader.model(owner, model).updated)

@@ -282,14 +282,14 @@ def _is_at(path: Path, fd: int) -> bool:
 
 
 def _touched(directory: Path) -> float:
-    """When anything of a session last changed."""
-    moments = [directory.stat().st_mtime]
-    for entry in directory.glob("*"):
+    """When anything of a session last changed; never, if it is gone."""
+    moments = []
+    for path in (directory, *directory.glob("*")):
         try:
-            moments.append(entry.stat().st_mtime)
+            moments.append(path.stat().st_mtime)
         except FileNotFoundError:
             continue
-    return max(moments)
+    return max(moments, default=math.inf)
 
 
 def _boot() -> str:
