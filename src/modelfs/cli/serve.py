@@ -1,7 +1,7 @@
 """`modelfs serve`: a directory as a registry, for mounts and for the official clients.
 
-Turns options into settings and what happens into sentences and exit codes; the server itself is
-in `modelfs.server`.
+Turns options into settings, says how to use the server, and ends it at a signal; the server itself
+is in `modelfs.server`.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import logging
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import click
 
-from modelfs.errors import Error, Usage
+from modelfs.errors import Usage
 
 if TYPE_CHECKING:
     from modelfs.server.app import Settings
@@ -54,7 +54,8 @@ def serve(directory: Path, host: str, port: int, is_open: bool, user: str | None
         # Here and not above: these come with an extra that a client does not need.
         from modelfs.server import app, auth
     except ImportError as exc:
-        _fail(f"this needs more packages: {exc.name}", "pip install 'modelfs[server]'", 2)
+        hint = "pip install 'modelfs[server]'"
+        raise Usage(f"serving needs a package that is missing: {exc.name}", hint=hint) from exc
     _log_to_stderr()
     settings = app.Settings(
         directory=directory.absolute(),
@@ -63,12 +64,7 @@ def serve(directory: Path, host: str, port: int, is_open: bool, user: str | None
         port=port,
         is_open=is_open,
     )
-    try:
-        asyncio.run(_serve(settings))
-    except Usage as exc:
-        _fail(str(exc), exc.hint, 2)
-    except Error as exc:
-        _fail(str(exc), exc.hint, 1)
+    asyncio.run(_serve(settings))
 
 
 async def _serve(settings: Settings) -> None:
@@ -105,8 +101,3 @@ def _log_to_stderr() -> None:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
     )
-
-
-def _fail(message: str, hint: str, status: int) -> NoReturn:
-    click.echo(f"modelfs serve: {message}{f' ({hint})' if hint else ''}", err=True)
-    raise SystemExit(status)

@@ -39,6 +39,10 @@ class Limits:
     default_page: int = 20
 
 
+# Refused connections that are open at a time, each for the two seconds of its answer.
+_REFUSED_AT_ONCE = 100
+
+
 def gateway_error(status: int, name: str, message: str) -> bytes:
     """The body of an error from before the API, as Kaggle's gateway writes it."""
     return json.dumps({"error": {"code": status, "message": message, "status": name}}).encode()
@@ -68,7 +72,7 @@ class Connections:
 
     def is_flooded(self) -> bool:
         """Whether there are so many refused connections that they get no answer any more."""
-        return len(self._refused) > self.limits.connections // 4
+        return len(self._refused) > _REFUSED_AT_ONCE
 
     def forget(self, guard: Guard) -> None:
         self._open.discard(guard)

@@ -12,7 +12,7 @@ from concurrent.futures import Executor
 
 from aiohttp import web
 
-from modelfs.errors import DeadlinePassed, InvalidName, NotFound, TooLarge, Unsupported
+from modelfs.errors import InvalidName, NotFound, TooLarge, Unsupported
 from modelfs.server.auth import Caller, Gate, check_browser
 from modelfs.server.limits import Limits
 from modelfs.server.operations import Call, Operations, Redirect
@@ -122,7 +122,7 @@ class Dispatcher:
                     if len(data) > limit:
                         raise TooLarge(f"the request's body is larger than {limit} bytes")
         except TimeoutError as exc:
-            raise DeadlinePassed("the request's body did not come in time") from exc
+            raise web.HTTPRequestTimeout() from exc
         if len(data) <= _SHORT:
             return parse_body(bytes(data))
         return await asyncio.to_thread(parse_body, bytes(data))

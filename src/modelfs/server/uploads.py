@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
-from modelfs.errors import DeadlinePassed, InvalidName, TooLarge, Unavailable, WrongState
+from modelfs.errors import InvalidName, TooLarge, Unavailable, WrongState
 from modelfs.registry.local.records import Upload
 from modelfs.registry.local.store import Store
 from modelfs.registry.local.uploads import UploadWriter
@@ -139,7 +139,7 @@ class Receiver:
             async with asyncio.timeout(self._limits.body_wait):
                 return await request.content.readany()
         except TimeoutError as exc:
-            raise DeadlinePassed("the body did not come in time") from exc
+            raise web.HTTPRequestTimeout() from exc
         except web.RequestPayloadError as exc:
             raise ConnectionResetError("the body was cut") from exc
 
