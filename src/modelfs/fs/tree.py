@@ -8,6 +8,7 @@ one lock that is held for look-ups alone.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ from modelfs.fs.versions import Names, VersionTree, text_node
 from modelfs.model import RESERVED
 from modelfs.refs import Ref, is_never_a_slug, name_fault
 from modelfs.registry.base import Registry
+from modelfs.waiting import Clock
 
 LATEST = "latest"
 
@@ -53,9 +55,16 @@ class Tree:
     `cached` tells how many bytes of a published file are in the cache.
     """
 
-    def __init__(self, registries: Mapping[str, Registry], cached: Callable[[Origin], int]) -> None:
+    def __init__(
+        self,
+        registries: Mapping[str, Registry],
+        cached: Callable[[Origin], int],
+        clock: Clock = time.time,
+    ) -> None:
         self._registries = registries
         self._cached = cached
+        # The time of directories that no registry gives one.
+        self._since = clock()
         self._lock = threading.Lock()
         self._versions: LRUCache[tuple[str, Ref], VersionTree] = LRUCache(
             _MOST_FILES, getsizeof=lambda tree: len(tree) + 1
@@ -79,11 +88,11 @@ class Tree:
         """The node of a place; NotFound if there is nothing."""
         registry, ref = place.registry, place.ref
         if registry is None:
-            return Node(Kind.DIRECTORY, 1)
+            return Node(Kind.DIRECTORY, 1, mtime=self._since)
         if place.path:
             return self._node_in_version(registry, ref, place.path)
         if ref.depth == 0:
-            return self._level(registry, ref, mtime=0.0)
+            return self._level(registry, ref, self._since)
         above = ref.parent
         if ref.name in registry.traits.documents_of(above):
             return self._document(registry, above, ref.name)
@@ -91,7 +100,7 @@ class Tree:
             return self._latest(registry, above)
         if is_never_a_slug(ref.name) or name_fault(ref.name):
             raise NotFound(f"no registry has such a name: {ref.name!r}")
-        return self._level(registry, ref, registry.stat(ref).mtime or self._built_mtime(place))
+        return self._level(registry, ref, self._mtime(registry, ref))
 
     def listing(self, place: Place) -> Iterator[Listed]:
         """What the directory at `place` lists."""
@@ -111,8 +120,8 @@ class Tree:
             if (known := self._versions.get(key)) is not None:
                 return known
         manifest = registry.manifest(ref)
-        mtime = _first(registry.stat(ref).mtime, manifest.mtime)
-        tree = VersionTree(registry, ref, manifest, mtime)
+        mtime = registry.stat(ref).mtime or manifest.mtime
+        tree = VersionTree(registry, ref, manifest, self._since if mtime is None else mtime)
         with self._lock:
             if len(tree) + 1 <= _MOST_FILES:
                 self._versions[key] = tree
@@ -125,19 +134,24 @@ class Tree:
         is_fixed = registry.traits.is_version(ref)
         return Node(Kind.DIRECTORY, ino, mtime=mtime, is_fixed=is_fixed)
 
-    def _built_mtime(self, place: Place) -> float:
-        """The time of a version that only its files tell, if they are known already."""
-        if not place.is_in_version or place.registry is None:
-            return 0.0
-        with self._lock:
-            known = self._versions.get((place.registry.traits.identity, place.ref))
-        return known.mtime if known else 0.0
+    def _mtime(self, registry: Registry, ref: Ref) -> float:
+        """The time of what `ref` names: the registry's, else its newest child's, else ours."""
+        entry = registry.stat(ref)
+        if entry.mtime is not None:
+            return entry.mtime
+        if registry.traits.is_version(ref):
+            with self._lock:
+                known = self._versions.get((registry.traits.identity, ref))
+            return known.mtime if known else self._since
+        times = [child.mtime for child in entry.children or () if child.mtime is not None]
+        return max(times, default=self._since)
 
     def _document(self, registry: Registry, ref: Ref, name: str) -> Node:
         for document in registry.documents(ref):
             if document.name == name:
                 ino = inode(identity(registry.traits.identity, ref, name))
-                return text_node(ino, document.content, document.mtime or 0.0, is_fixed=False)
+                mtime = document.mtime or self._mtime(registry, ref)
+                return text_node(ino, document.content, mtime, is_fixed=False)
         raise NotFound(f"{ref} has no {name}")
 
     def _latest(self, registry: Registry, ref: Ref) -> Node:
@@ -145,8 +159,9 @@ class Tree:
         if not target:
             raise NotFound(f"{ref} has no version")
         ino = inode(identity(registry.traits.identity, ref, LATEST))
+        mtime = self._mtime(registry, ref.child(target))
         content = target.encode()
-        return Node(Kind.LINK, ino, size=len(content), content=content)
+        return Node(Kind.LINK, ino, size=len(content), mtime=mtime, content=content)
 
     def _listing_of_level(self, registry: Registry, ref: Ref) -> Iterator[Listed]:
         entries = registry.children(ref)
@@ -166,7 +181,7 @@ class Tree:
             return version.node(path)
         if rest:
             return version.hidden_node(rest, lambda file: self._cached(Origin(registry, ref, file)))
-        return Node(Kind.DIRECTORY, version.ino(RESERVED), is_fixed=True)
+        return Node(Kind.DIRECTORY, version.ino(RESERVED), mtime=version.mtime, is_fixed=True)
 
     def _listing_in_version(self, registry: Registry, ref: Ref, path: str) -> Iterator[Listed]:
         version = self.version(registry, ref)
@@ -174,11 +189,6 @@ class Tree:
         for name, is_directory in names.items():
             ino = version.ino(f"{path}/{name}" if path else name)
             yield name, Kind.DIRECTORY if is_directory else Kind.FILE, ino
-
-
-def _first(*times: float | None) -> float:
-    """The first time that is known; the epoch, which every tool shows as unknown, if none is."""
-    return next((time for time in times if time is not None), 0.0)
 
 
 def _highest(names: list[str]) -> str:
