@@ -23,7 +23,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
-from modelfs.errors import Exists, InvalidName, WrongState
+from modelfs.errors import Exists, InvalidName, Usage, WrongState
 from modelfs.model import File
 from modelfs.refs import is_never_a_slug, name_fault
 from modelfs.registry import frameworks
@@ -69,8 +69,11 @@ class Store(Reader):
 
     def start(self) -> None:
         """Make the directory a registry if it is none, and clear what a crash left behind."""
-        with disk_errors("registry cannot be made"):
+        try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as exc:
+            raise Usage(f"{self._directory}: cannot be a registry: {exc.strerror}") from exc
+        with disk_errors("registry cannot be made"):
             for name in (BLOBS, UPLOADS, ARCHIVES, TEMPORARY):
                 (self._directory / name).mkdir(mode=0o700, exist_ok=True)
         self._database.create()

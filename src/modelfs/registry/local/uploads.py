@@ -29,7 +29,7 @@ from modelfs.registry.local.disk import (
     digests_of,
     disk_errors,
     replace_content,
-    write_all,
+    write_all_at,
 )
 from modelfs.registry.local.records import Upload
 from modelfs.waiting import Clock
@@ -203,7 +203,7 @@ class UploadWriter:
         if self._offset + len(data) > self._state.size:
             raise TooLarge(f"{self._state.name}: more than the {self._state.size} bytes announced")
         with disk_errors(f"{self._state.name}: upload cannot be written"):
-            write_all(self._fd, data)
+            write_all_at(self._fd, data, self._offset)
             self._offset += len(data)
             if self._hasher:
                 self._hasher.update(data)
@@ -261,7 +261,6 @@ def _claimed(session: _Session, fd: int, offset: int) -> tuple[int, _State, int]
     if not 0 <= offset <= received:
         raise WrongState(f"{state.name}: upload goes on at {received}, not at {offset}")
     os.ftruncate(fd, offset)
-    os.lseek(fd, offset, os.SEEK_SET)
     state = replace(
         state,
         boot=session.boot,

@@ -41,9 +41,9 @@ class Death:
 
     def __init__(self, steps: int) -> None:
         self._left = steps
-        self._fsync, self._write = os.fsync, os.write
+        self._fsync, self._write, self._pwrite = os.fsync, os.write, os.pwrite
         sys.addaudithook(self._audit)
-        os.fsync, os.write = self._dying_fsync, self._dying_write
+        os.fsync, os.write, os.pwrite = self._dying_fsync, self._dying_write, self._dying_pwrite
         event.listen(Engine, "commit", lambda *_: self.step())
         event.listen(Engine, "before_cursor_execute", lambda *_: self.step())
 
@@ -68,6 +68,12 @@ class Death:
             self._write(fd, memoryview(data)[: len(data) // 2])
         self.step()
         return self._write(fd, data)
+
+    def _dying_pwrite(self, fd: int, data: bytes, offset: int) -> int:
+        if self._left == 1:
+            self._pwrite(fd, memoryview(data)[: len(data) // 2], offset)
+        self.step()
+        return self._pwrite(fd, data, offset)
 
 
 def live(directory: Path, told: Callable[[str], None]) -> None:

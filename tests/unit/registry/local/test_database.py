@@ -35,6 +35,13 @@ def test_a_database_of_something_else_is_refused_and_kept(tmp_path: Path) -> Non
     assert [("cookies",)] == tables
 
 
+def test_a_place_that_cannot_be_a_directory_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for place in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(Usage, match="cannot be a registry"):
+            Store(place).start()
+
+
 def test_starting_twice_at_once_makes_one_registry(directory: Path) -> None:
     stores = [Store(directory) for _ in range(4)]
     failures: list[BaseException] = []

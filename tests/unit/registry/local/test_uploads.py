@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import google_crc32c
@@ -184,3 +186,24 @@ def test_a_finished_session_answers_for_a_week_and_is_swept_later(
     store.sweep()
     with pytest.raises(NotFound):
         store.uploads.find(token)
+
+
+def test_a_disk_that_is_full_for_a_while_mixes_no_bytes_up(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = begin(store)
+    pwrite = os.pwrite
+
+    def full(fd: int, data: memoryview, offset: int) -> int:
+        if len(data) > 300:
+            return pwrite(fd, data[:300], offset)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with store.uploads.open(token, 0) as writer:
+        monkeypatch.setattr(os, "pwrite", full)
+        with pytest.raises(NoSpace):
+            writer.write(DATA[:1000])
+        monkeypatch.setattr(os, "pwrite", pwrite)
+        writer.write(DATA)
+        assert hashlib.sha256(DATA).hexdigest() == writer.finish().sha256
+    assert DATA == store.blob_path(store.uploads.find(token).sha256).read_bytes()
