@@ -1,0 +1,97 @@
+"""The shelf: damaged, missing and foreign documents count as absent."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from modelfs.refs import Ref
+from modelfs.registry.shelf import Shelf, shelf_for
+
+REF = Ref.parse("alice/bert")
+VALUE = {"names": ["größer", None, 1.5], "half": "\udc80"}
+
+
+def only_file(directory: Path) -> Path:
+    (path,) = (path for path in directory.rglob("*") if path.is_file())
+    return path
+
+
+def test_a_document_is_read_as_it_was_written(tmp_path: Path) -> None:
+    Shelf(tmp_path).write("children", REF, VALUE)
+    assert VALUE == Shelf(tmp_path).read("children", REF)
+    assert None is Shelf(tmp_path).read("stat", REF)
+    assert None is Shelf(tmp_path).read("children", REF.parent)
+
+
+def test_a_damaged_document_is_absent(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path)
+    shelf.write("children", REF, VALUE)
+    path = only_file(tmp_path)
+    whole = path.read_bytes()
+    for damaged in (b"", whole[:-1], whole + b"x", whole[:70] + b"\x00" + whole[71:], b"\xff" * 99):
+        path.write_bytes(damaged)
+        assert None is shelf.read("children", REF)
+    shelf.write("children", REF, VALUE)
+    assert VALUE == shelf.read("children", REF)
+
+
+def test_a_document_of_another_name_is_absent(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path)
+    shelf.write("children", REF, VALUE)
+    path = only_file(tmp_path)
+    path.rename(path.with_name("stat.json"))
+    assert None is shelf.read("stat", REF)
+
+
+def test_registries_do_not_share(tmp_path: Path) -> None:
+    shelf_for(tmp_path, "kaggle").write("stat", REF, 1)
+    assert None is shelf_for(tmp_path, "kaggle+http://127.0.0.1:1").read("stat", REF)
+    assert 1 == shelf_for(tmp_path, "kaggle").read("stat", REF)
+
+
+def test_dropping_a_ref_drops_what_is_below(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path)
+    for ref in (REF.parent, REF, REF.child("jax")):
+        shelf.write("children", ref, 1)
+    shelf.drop(REF)
+    assert [1, None, None] == [
+        shelf.read("children", ref) for ref in (REF.parent, REF, REF.child("jax"))
+    ]
+
+
+def test_only_the_owner_may_read(tmp_path: Path) -> None:
+    Shelf(tmp_path / "new").write("children", REF, 1)
+    path = only_file(tmp_path)
+    assert 0o600 == path.stat().st_mode & 0o777
+    assert 0o700 == path.parent.stat().st_mode & 0o777
+
+
+@pytest.mark.parametrize("name", ["a" * 255, "é" * 127, ".", "..", "a\nb"])
+def test_any_name_makes_a_file(tmp_path: Path, name: str) -> None:
+    shelf = Shelf(tmp_path)
+    shelf.write("stat", Ref(("alice", name)), 1)
+    assert 1 == shelf.read("stat", Ref(("alice", name)))
+
+
+def test_a_disk_that_refuses_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    shelf = Shelf(tmp_path / "file" / "below")
+    shelf.write("stat", REF, 1)
+    assert None is shelf.read("stat", REF)
+
+
+def test_writers_at_once_leave_one_whole_document(tmp_path: Path) -> None:
+    values = [[n] * 1000 for n in range(8)]
+    threads = [
+        threading.Thread(target=Shelf(tmp_path).write, args=("stat", REF, value))
+        for value in values
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert Shelf(tmp_path).read("stat", REF) in values
+    only_file(tmp_path)
