@@ -238,7 +238,7 @@ class BlockCache:
                 return
             if self._names.get(name.identity) is name:
                 del self._names[name.identity]
-            content = name.bound
+            content, name.bound, name.content = name.bound, None, None
             if content is None:
                 return
             content.users -= 1

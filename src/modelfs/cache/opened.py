@@ -117,6 +117,8 @@ class CachedFile:
         if not self._is_closed:
             self._is_closed = True
             self._on_close(self._name)
+            # The descriptor goes with the last reader, not with the last reference to us.
+            self._reader.served = None
 
     def __enter__(self) -> CachedFile:
         return self

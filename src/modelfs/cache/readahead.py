@@ -57,9 +57,10 @@ class ReadAhead:
         # Read twice is read once.
         read = min(run.taken, stop - run.begin)
         ahead = min(max(read, FIRST), MOST)
+        is_rest = read >= self._size // 2
         # Half of what is ahead is used up before more is asked for, so that requests stay large.
-        if run.marked - stop > ahead // 2:
+        if run.marked - stop > ahead // 2 and not is_rest:
             return None
         begin = max(run.marked, stop)
-        run.marked = self._size if read >= self._size // 2 else min(stop + ahead, self._size)
+        run.marked = self._size if is_rest else min(stop + ahead, self._size)
         return (begin, run.marked) if begin < run.marked else None

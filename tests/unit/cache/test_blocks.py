@@ -5,8 +5,8 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from cache_sources import FakeSource, content, digests
 
+from cache_sources import FakeSource, content, digests
 from modelfs.cache import BlockCache, CachedFile
 from modelfs.cache.blockmap import BLOCK
 from modelfs.errors import Corrupt, Unavailable
