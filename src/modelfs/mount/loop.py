@@ -246,9 +246,12 @@ class SessionLoop:
         self._library.fuse_session_process_buf(self._session, ctypes.byref(buffer), channel)
 
     def _initialize(self, request: wire.Request, memory: Any, length: int) -> None:
-        """Answer INIT ourselves, then show it to libfuse, whose own answer nobody hears."""
+        """Show INIT to libfuse, whose own answer nobody hears; then answer it ourselves.
+
+        In this order: with the answer the kernel lets requests through, which another thread may
+        take at once, and libfuse fails every request that comes before INIT with EIO.
+        """
         init = wire.Init.parse(memory.raw[:length], length)
-        os.write(self._fd, init.reply(request.unique))
         sink = os.open(os.devnull, os.O_WRONLY)
         try:
             send = _SEND(lambda channel, slices, count: 0)
@@ -258,6 +261,7 @@ class SessionLoop:
             self._library.fuse_chan_destroy(channel)
         finally:
             os.close(sink)
+        os.write(self._fd, init.reply(request.unique))
         log.debug("the kernel speaks FUSE 7.%d and offers %#x", init.minor, init.flags)
 
     def _interrupt(self, request: wire.Request, memory: Any) -> None:
