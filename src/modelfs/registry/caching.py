@@ -40,7 +40,8 @@ Key = tuple[str, Ref]
 TTL = 30.0
 # What is not there yet may be there soon: `until ls DIR/4; do sleep 1; done` must end.
 _TTL_MISSING = 5.0
-# A registry that did not answer is asked again after this time, if something old is at hand.
+# A registry that did not answer is asked again after this time, about anything of which something
+# old is at hand: finding out takes seconds, and a walk through a tree asks many questions.
 _TTL_OLD = 10.0
 # How long somebody waits for a fresh answer if an old one is at hand.
 _PATIENCE = 3.0
@@ -100,6 +101,8 @@ class CachingRegistry:
         # Counts forget(): an answer that was on its way meanwhile is not remembered.
         self._epoch = 0
         self._has_told_old = False
+        # Until when (on the clock) a registry that did not answer is left alone.
+        self._silent_until = float("-inf")
 
     @property
     def traits(self) -> Traits:
@@ -221,12 +224,16 @@ class CachingRegistry:
             return self._old(question, Unavailable(f"offline, and not known: {question.name}"))
         if (final := self._final(question)) is not None:
             return final
+        if self._clock() < self._silent_until and (old := self._before(question)) is not None:
+            self._remember(question, old, _TTL_OLD)
+            return old
         try:
             value = question.ask()
         except NotFound:
             self._looked_up.remove(question.key[1])
             raise
         except Unavailable as exc:
+            self._silent_until = self._clock() + _TTL_OLD
             return self._old(question, exc)
         self._remember(question, value, self._ttl)
         self._shelf.write(*question.key, question.form.dump(value))
@@ -248,14 +255,8 @@ class CachingRegistry:
         return bool(manifest.files) and age > _SETTLING
 
     def _old(self, question: _Question, error: Error) -> Any:
-        """What was known before, in memory or on the shelf; raises `error` if nothing was."""
-        with self._lock:
-            known = self._known.get(question.key)
-        value = known.value if known is not None else None
-        if value is None:
-            value = plain.loaded(question.form, self._shelf.read(*question.key))
-        if value is None:
-            value = question.last_resort(question.key[1])
+        """What was known before; raises `error` if nothing was."""
+        value = self._before(question)
         if value is None:
             raise error
         if not self._has_told_old and not self._is_offline:
@@ -263,6 +264,15 @@ class CachingRegistry:
             log.info("the registry does not answer, what was known before is shown: %s", error)
         self._remember(question, value, _TTL_OLD)
         return value
+
+    def _before(self, question: _Question) -> Any:
+        """What was known before, in memory or on the shelf; None if nothing was."""
+        with self._lock:
+            known = self._known.get(question.key)
+        if known is not None:
+            return known.value
+        value = plain.loaded(question.form, self._shelf.read(*question.key))
+        return question.last_resort(question.key[1]) if value is None else value
 
     def _remember(self, question: _Question, value: Any, seconds: float) -> None:
         kind, ref = question.key
