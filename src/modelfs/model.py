@@ -164,10 +164,6 @@ class Traits:
         """The names of the documents that `ref` can have."""
         return self.documents[ref.depth - 1] if ref.parts else ()
 
-    def documents_of(self, ref: Ref) -> tuple[str, ...]:
-        """The names of the documents that `ref` has; the registry itself has none."""
-        return self.documents[ref.depth - 1] if ref.depth else ()
-
 
 @dataclass(frozen=True, slots=True)
 class Account:
