@@ -139,6 +139,19 @@ def plant(directory: Path, models: Sequence[Model] = SAMPLE) -> None:
         store.stop()
 
 
+def add_version(directory: Path, instance: str, version: Version) -> None:
+    """Publish one more version of `owner/model/framework/instance`, now."""
+    from modelfs.registry.local import Store
+
+    store = Store(directory)
+    store.start()
+    try:
+        bundle = _bundle(store, version.files)
+        store.create_version(*instance.split("/"), bundle=bundle, notes=version.notes)  # type: ignore[call-arg, arg-type]
+    finally:
+        store.stop()
+
+
 def _plant_instance(store: object, model: Model, instance: Instance) -> None:
     name = (model.owner, model.slug, instance.framework, instance.slug)
     first, *rest = instance.versions

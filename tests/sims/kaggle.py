@@ -32,6 +32,9 @@ class Kaggle:
         self.token = token
         self.user = user
         self.is_down = False
+        # How the storage answers, and what is listed in every version besides its files.
+        self.storage: faults.Fault = faults.good
+        self.listed_besides: Sequence[dict[str, object]] = ()
         self._api = RawServer(self._answer, "shared-api")
         self._storage = RawServer(self._bytes, "shared-storage")
         self._signatures = itertools.count(1)
@@ -111,6 +114,7 @@ class Kaggle:
                 {"name": path, "size": len(content), "creationDate": DATE}
                 for path, content in files.items()
             ]
+            items += self.listed_besides
             return _page("files", items, message)
         if method == "DownloadModelInstanceVersion" and message["path"] in files:
             place = f"{model.owner}/{model.slug}/{instance.framework}/{instance.slug}/{number}"
@@ -140,7 +144,7 @@ class Kaggle:
                     framework,
                     name,
                 ):
-                    return faults.good(request, instance.versions[int(number) - 1].files[file])
+                    return self.storage(request, instance.versions[int(number) - 1].files[file])
         return reply(404)
 
 

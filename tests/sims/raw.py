@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -70,6 +71,7 @@ class RawServer:
 
     answer: Answer
     name: str = "raw"
+    tls: ssl.SSLContext | None = None
     requests: list[Request] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -82,7 +84,7 @@ class RawServer:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
 
     def start(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
@@ -139,6 +141,11 @@ class RawServer:
 
     def _serve(self, connection: socket.socket) -> None:
         try:
+            if self.tls:
+                plain, connection = connection, self.tls.wrap_socket(connection, server_side=True)
+                with self._lock:
+                    self._connections.discard(plain)
+                    self._connections.add(connection)
             with connection, connection.makefile("rb") as reader:
                 while request := _read(reader):
                     with self._lock:

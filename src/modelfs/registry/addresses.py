@@ -38,6 +38,8 @@ def shown(url: str) -> str:
 
 def redirected(url: str, location: str) -> str:
     """Where a request for `url` goes on; raises Corrupt if it must not go there."""
+    if not location:
+        raise Corrupt(f"{shown(url)} redirects to nowhere")
     try:
         # Headers arrive as Latin-1; servers mean UTF-8.
         location = location.encode("latin-1").decode("utf-8")

@@ -12,6 +12,7 @@ from email.utils import formatdate
 
 import pytest
 
+from conftest import wait_for
 from modelfs import errors
 from modelfs.registry.base import Body
 from modelfs.registry.http import Http, Limits
@@ -444,6 +445,18 @@ def test_the_environment_of_the_process_is_not_read(serve, monkeypatch):
     server = serve(lambda request: json_reply({}))
     with client(server) as http:
         assert {} == http.call("v1/x", {})
+
+
+@pytest.mark.parametrize("script", [json_reply({}), reply(404), redirect("/x")])
+def test_close_closes_the_connections(serve, script):
+    server = serve(lambda request: script)
+    with client(server) as http:
+        try:
+            http.call("v1/x", {})
+        except errors.Error:
+            pass
+        assert 1 == len(server._connections)
+    wait_for(lambda: not server._connections)
 
 
 def test_close_wakes_those_who_wait(serve):
