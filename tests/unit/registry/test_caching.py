@@ -230,6 +230,25 @@ def test_what_is_on_the_shelf_is_given_when_the_registry_is_down(remembered: Mak
             after.manifest(ref("alice/bert/pytorch/base/1"))
 
 
+def test_a_registry_that_did_not_answer_is_left_alone_for_a_while(
+    remembered: Make, clock: Time
+) -> None:
+    inner = Memory(SAMPLE)
+    places = ("alice", "alice/bert", "alice/bert/pytorch/base")
+    before = {text: names(remembered(inner), text) for text in places}
+    inner.error = DOWN
+    inner.calls.clear()
+    registry = remembered(inner)
+    assert before == {text: names(registry, text) for text in places}
+    assert 1 == inner.calls.total()
+    with pytest.raises(Unavailable):  # of which nothing is known: that is asked for all the same
+        names(registry, "bob")
+    inner.error = None
+    inner.versions[ref("alice/bert/pytorch/base/3")] = {}
+    clock.now += 60
+    assert ["1", "2", "3"] == names(registry, "alice/bert/pytorch/base")
+
+
 def test_offline_nothing_is_asked(remembered: Make) -> None:
     inner = Memory(SAMPLE)
     registry = remembered(inner, is_offline=True)
