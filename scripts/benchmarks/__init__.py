@@ -1,0 +1,1 @@
+"""The parts of scripts/bench: measure (how), stage and planting (on what), the cases, report."""

@@ -1,0 +1,99 @@
+"""The command line of scripts/bench."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks import report
+from benchmarks.cases import cases
+from benchmarks.measure import Case, Result, Skipped, measure
+from benchmarks.planting import Sizes
+from benchmarks.stage import Stage
+
+# What the registry, a cache and a copy of the large file and of the small ones need at once.
+_ROOM = 8 << 30
+
+
+def main(root: Path, words: Sequence[str]) -> int:
+    options = _parser().parse_args(words)
+    sizes = Sizes.small() if options.small else Sizes()
+    chosen = [
+        case
+        for case in cases(sizes)
+        if not options.case or any(part in case.name for part in options.case)
+    ]
+    if options.list or not chosen:
+        for case in cases(sizes):
+            print(f"{case.name:18} {case.what}; rival: {case.rival}")
+        return 0 if options.list else 2
+    # Not the system's temporary directory, which may be memory: what is read comes from a disk.
+    folder = Path(options.folder or root / ".bench")
+    folder.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix="run-") as name:
+        if not options.small and shutil.disk_usage(name).free < _ROOM:
+            print(f"bench: {folder} needs {_ROOM >> 30} GiB; --small needs less", file=sys.stderr)
+            return 1
+        with Stage(root, Path(name), sizes) as stage:
+            results, skipped = _measured(stage, chosen, options)
+    command = " ".join(["scripts/bench", *words])
+    if options.markdown:
+        print(report.page(results, skipped, command))
+    else:
+        print(f"\n{report.table(results, skipped)}")
+    if options.write_docs:
+        text = report.page(results, skipped, command.replace(" --write-docs", ""))
+        report.write_into(root / "docs" / "performance.md", text)
+    return 0
+
+
+def _measured(
+    stage: Stage, chosen: Sequence[Case[Stage]], options: argparse.Namespace
+) -> tuple[list[Result], list[tuple[str, str]]]:
+    results: list[Result] = []
+    skipped: list[tuple[str, str]] = []
+    begin = time.monotonic()
+    for name, value in report.machine().items():
+        _say(options, f"{name}: {value}")
+    for case in chosen:
+        try:
+            result = measure(case, stage, options.rounds)
+        except Skipped as exc:
+            _say(options, f"{case.name}: skipped: {exc}")
+            skipped.append((case.name, str(exc)))
+            continue
+        results.append(result)
+        line = report.as_json(result)
+        _say(options, line)
+        if options.json:
+            with open(options.json, "a") as file:
+                file.write(line + "\n")
+    _say(options, f"{len(results)} cases in {time.monotonic() - begin:.0f} s")
+    return results, skipped
+
+
+def _say(options: argparse.Namespace, line: str) -> None:
+    """Progress: on standard output, unless that is for the table alone."""
+    print(line, file=sys.stderr if options.markdown else sys.stdout, flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench",
+        description="Compares modelfs with its rivals, each pair side by side. A ratio says how"
+        " many times as fast as its rival modelfs is; docs/performance.md explains the cases.",
+    )
+    parser.add_argument("--case", action="append", metavar="NAME", help="only cases like NAME")
+    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="at most (default 5)")
+    parser.add_argument("--json", metavar="FILE", help="append a line for each case to FILE")
+    parser.add_argument("--markdown", action="store_true", help="print nothing but the page's part")
+    parser.add_argument("--write-docs", action="store_true", help="into docs/performance.md")
+    parser.add_argument("--small", action="store_true", help="a sixteenth of the sizes, for a try")
+    parser.add_argument("--folder", metavar="DIR", help="where to work (default .bench)")
+    parser.add_argument("--list", action="store_true", help="name the cases and end")
+    return parser

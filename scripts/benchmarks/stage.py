@@ -1,0 +1,136 @@
+"""What the cases run on: a registry with something in it, its server, and mounts of it.
+
+Everything is in one temporary directory and gone at the end. The commands are those that users
+run, each in a process of its own, and nothing of the user's own settings reaches them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.planting import Planted, Sizes, plant
+
+_MODELFS = Path(sys.executable).parent / "modelfs"
+_DEADLINE = 60.0
+
+
+@dataclass(frozen=True)
+class Mounted:
+    """A running mount: where it is, and the cache that it fills."""
+
+    path: Path
+    cache: Path
+
+    def version(self, slug: str) -> Path:
+        """The directory of the planted version of that slug."""
+        return self.path / "bench" / "model" / "pytorch" / slug / "1"
+
+
+class Stage:
+    """A served registry with what `sizes` asks for; a context manager."""
+
+    def __init__(self, root: Path, directory: Path, sizes: Sizes) -> None:
+        self.root = root
+        self.directory = directory
+        self.sizes = sizes
+        self.url = ""
+        self._numbers = itertools.count(1)
+        self._planted: dict[str, Planted] = {}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Stage:
+        self._stack.enter_context(self._served())
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stack.close()
+
+    def planted(self, slug: str) -> Planted:
+        """What the version of that slug holds; planted when the first case asks."""
+        if slug not in self._planted:
+            self._planted[slug] = plant(self.directory / "registry", slug, self.sizes)
+        return self._planted[slug]
+
+    def fresh(self, name: str) -> Path:
+        """A new directory."""
+        path = self.directory / f"{name}-{next(self._numbers)}"
+        path.mkdir()
+        return path
+
+    @property
+    def environ(self) -> dict[str, str]:
+        home = self.directory / "home"
+        home.mkdir(exist_ok=True)
+        return {
+            "PATH": os.environ["PATH"],
+            "HOME": str(home),
+            "TMPDIR": str(self.directory),
+            "LANG": "C.UTF-8",
+            "MODELFS_STATE_DIR": str(home / "state"),
+        }
+
+    @contextmanager
+    def mount(self, cache: Path | None = None) -> Iterator[Mounted]:
+        """A mount of the registry; with a cache of its own, removed afterwards, if none is given.
+
+        What the registry told is remembered beside the cache, so a cache of its own knows nothing.
+        """
+        folder = self.fresh("mount")
+        path = folder / "mnt"
+        path.mkdir()
+        words = [str(_MODELFS), "mount", str(path), "--foreground"]
+        words += ["--registry", f"kaggle+{self.url}", "--cache-dir", str(cache or folder / "cache")]
+        with self._running(words, lambda _: path.is_mount(), folder / "log"):
+            try:
+                yield Mounted(path, cache or folder / "cache")
+            finally:
+                command = [_MODELFS, "umount", path]
+                subprocess.run(command, env=self.environ, check=True, timeout=_DEADLINE)
+        shutil.rmtree(folder)
+
+    @contextmanager
+    def _served(self) -> Iterator[None]:
+        registry = self.directory / "registry"
+        words = [str(_MODELFS), "serve", str(registry), "--open", "--port", "0", "--user", "bench"]
+
+        def is_ready(log: str) -> bool:
+            if found := re.search(r"^serving .* at (http://\S+)$", log, re.MULTILINE):
+                self.url = found[1]
+            return bool(self.url)
+
+        with self._running(words, is_ready, self.directory / "serve.log"):
+            yield
+
+    @contextmanager
+    def _running(
+        self, words: list[str], is_ready: Callable[[str], bool], log: Path
+    ) -> Iterator[None]:
+        """A command that goes on until the context ends, ready from the start."""
+        with log.open("wb") as sink:
+            process = subprocess.Popen(
+                words,
+                env=self.environ,
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=subprocess.STDOUT,
+            )
+        try:
+            end = time.monotonic() + _DEADLINE
+            while not is_ready(log.read_text()):
+                if process.poll() is not None or time.monotonic() > end:
+                    raise RuntimeError(f"{words[1]} did not start: {log.read_text()}")
+                time.sleep(0.01)
+            yield
+        finally:
+            process.terminate()
+            process.wait(_DEADLINE)
