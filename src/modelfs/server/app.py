@@ -35,8 +35,9 @@ from modelfs.server.rpc import Dispatcher, method_table
 # Threads for the store's quick calls and for packing and unpacking whole versions. Both mostly
 # wait for the disk.
 _QUICK, _SLOW = 16, 4
-# How long requests in progress may take to end once the server is told to stop.
-_GRACE = 5.0
+# How long requests in progress may take to end once the server is told to stop; after as long
+# again they are cut.
+_GRACE = 3.0
 # What is swept is more than a week old: an hour sooner or later makes no difference.
 _SWEEP_EVERY = 3600.0
 

@@ -171,9 +171,8 @@ class Operations:
         return {"versionList": {"versions": items}, "nextPageToken": page.next_token}
 
     def list_model_instance_version_files(self, call: Call) -> Reply:
-        _, instance = self._visible_instance(call)
         number = call.fields.number("versionNumber") or None
-        page = self._store.files(*_name(instance), number, **self._paging(call.fields))
+        page = self._store.files(*self._visible_name(call), number, **self._paging(call.fields))
         return replies.page("files", [replies.file(record) for record in page.items], page)
 
     def create_model_instance_version(self, call: Call) -> Reply:
@@ -193,16 +192,16 @@ class Operations:
 
     def download_model_instance_version(self, call: Call) -> Redirect:
         """To one file of a version or, without a path, to all of it as an archive."""
-        _, instance = self._visible_instance(call)
+        name = self._visible_name(call)
         number = _version_number(call.fields)
         path = call.fields.text("path")
         if path:
             if fault := file_path_fault(path):
                 raise InvalidName(f"not a file's path, {fault}: {path!r}")
-            record = self._store.file(*_name(instance), number, path)
+            record = self._store.file(*name, number, path)
             place = self._store.blob_path(record.sha256)
         else:
-            version = self._store.version(*_name(instance), number)
+            version = self._store.version(*name, number)
             place = self._store.archive(version)
             record = self._store.archive_record(version)
         return Redirect(self._addresses.address(call.base, self._stored(record, place)))
@@ -249,6 +248,15 @@ class Operations:
         framework = frameworks.parse(call.fields.text("framework"))
         slug = call.fields.text("instanceSlug")
         return model, self._store.instance(model.owner, model.slug, framework, slug)
+
+    def _visible_name(self, call: Call) -> tuple[str, str, str, str]:
+        """The instance's name in a request; the model is looked up only if it may be hidden."""
+        fields = call.fields
+        owner = fields.text("ownerSlug")
+        if call.caller.viewer not in (None, owner):
+            self._visible_model(call)
+        framework = frameworks.parse(fields.text("framework"))
+        return owner, fields.text("modelSlug"), framework, fields.text("instanceSlug")
 
     def _owned_model(self, call: Call) -> tuple[str, str]:
         """Owner and slug of the model of a request that changes it; Forbidden if not theirs."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
+from modelfs.server.app import Settings, running
 from unit.server.client import FRAMEWORK, INSTANCE, Client
 
 
@@ -190,6 +192,32 @@ def test_a_file_name_that_leaves_its_directory_is_refused(bert: Client) -> None:
         assert 400 == answer.status
     body = {"directories": [{"name": "..", "files": [{"token": bert.upload("x", b"1")}]}]}
     assert 400 == bert.rpc("CreateModelInstanceVersion", **INSTANCE, body=body).status
+
+
+def test_somebody_elses_private_model_is_not_there(directory: Path) -> None:
+    with running(Settings(directory, "alice", is_open=True)) as url:
+        everybody = Client(url)
+        everybody.create_model()
+        everybody.create_instance({"w": b"weights"})
+        everybody.create_model(slug="public", isPrivate=False)
+    with running(Settings(directory, "bob")) as url:
+        bob = Client(url, (directory / "token").read_text().strip())
+        listed = bob.rpc("ListModels").json["models"]
+        assert ["alice/public"] == [model["ref"] for model in listed]
+        for method in (
+            "GetModel",
+            "ListModelInstances",
+            "GetModelInstance",
+            "ListModelInstanceVersions",
+            "ListModelInstanceVersionFiles",
+            "DownloadModelInstanceVersion",
+        ):
+            answer = bob.rpc(method, **INSTANCE, versionNumber=1)
+            missing = bob.rpc(method, **{**INSTANCE, "modelSlug": "missing"}, versionNumber=1)
+            assert (404, 404) == (answer.status, missing.status), method
+            # Not told apart from what does not exist.
+            assert missing.body.replace(b"missing", b"bert") == answer.body
+        assert 403 == bob.rpc("DeleteModel", **INSTANCE).status
 
 
 def test_an_open_registry_asks_nobody(open_client: Client) -> None:
