@@ -19,6 +19,14 @@ def is_mounted(path: Path) -> bool:
     return str(path).replace(" ", "\\040") in {entry.split(" ")[4] for entry in entries}
 
 
+def is_serving(path: Path) -> bool:
+    """Whether something is mounted at `path` and answers."""
+    try:
+        return is_mounted(path) and bool(path.stat())
+    except OSError:
+        return False
+
+
 class Mounted:
     """A running `modelfs mount`; a context manager that ends by asserting that nothing is left.
 
@@ -53,8 +61,9 @@ class Mounted:
         return self._process.pid
 
     def start(self) -> None:
-        self.path.mkdir(parents=True, exist_ok=True)
-        with self._log.open("wb") as log:
+        if not is_mounted(self.path):  # a dead mount is what the command itself has to clear away
+            self.path.mkdir(parents=True, exist_ok=True)
+        with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command,
                 env=own_environ(self._home, **self._environ),
@@ -67,7 +76,14 @@ class Mounted:
     def _is_ready(self) -> bool:
         assert self._process is not None
         assert self._process.poll() is None, f"modelfs mount ended: {self.log}"
-        return is_mounted(self.path)
+        return is_serving(self.path)
+
+    def kill(self) -> None:
+        """End the mount's process with no warning; its mountpoint stays, dead."""
+        assert self._process is not None
+        process, self._process = self._process, None
+        process.kill()
+        process.wait(10)
 
     def stop(self) -> None:
         """Unmount as a user does; asserts that the mount's process ends well."""
@@ -87,6 +103,7 @@ class Mounted:
             status = process.wait(30)
             assert status == 0, f"modelfs mount ended with {status}: {self.log}"
             assert not is_mounted(self.path)
+            assert "Traceback" not in self.log, self.log
         finally:
             process.kill()
             process.wait(10)

@@ -10,9 +10,12 @@ import pytest
 
 from mounting import Mounted
 from serving import Served
+from sims.content import SAMPLE, Model, plant
+from sims.kaggle import Kaggle
 
 Serve = Callable[..., Served]
 Mount = Callable[..., Mounted]
+Simulate = Callable[..., Kaggle]
 
 
 @pytest.fixture
@@ -34,14 +37,53 @@ def serve(ending: ExitStack, tmp_path: Path) -> Serve:
 
 @pytest.fixture
 def mounted(ending: ExitStack, tmp_path: Path) -> Mount:
-    """`mounted(served, *options, name="mount", cache=None)`: a running mount of that registry."""
+    """`mounted(what, *options, name="mount", cache=None)`: a running mount of that registry.
+
+    `what` is a running server, a simulator, or a directory of the embedded registry.
+    """
 
     def start(
-        served: Served, *options: str, name: str = "mount", cache: Path | None = None
+        what: Served | Kaggle | Path, *options: str, name: str = "mount", cache: Path | None = None
     ) -> Mounted:
-        mount = Mounted(
-            tmp_path / name, f"kaggle+{served.url}", *options, token=served.token, cache=cache
-        )
+        spec, token = spec_of(what)
+        mount = Mounted(tmp_path / name, spec, *options, token=token, cache=cache)
         return ending.enter_context(mount)
 
     return start
+
+
+@pytest.fixture
+def simulate(ending: ExitStack) -> Simulate:
+    """`simulate(*models)`: Kaggle with those models, signed in as alice."""
+
+    def start(*models: Model) -> Kaggle:
+        return ending.enter_context(Kaggle(models, token="KGAT_test", user="alice"))
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory of the embedded registry that holds the sample."""
+    directory = tmp_path_factory.mktemp("sample") / "registry"
+    plant(directory, SAMPLE)
+    return directory
+
+
+@pytest.fixture(scope="session", params=["local", "served"])
+def shown(
+    request: pytest.FixtureRequest, sample: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Mounted]:
+    """A mount of the sample, as a directory and over HTTP; for tests that change nothing."""
+    folder = tmp_path_factory.mktemp(request.param)
+    with ExitStack() as stack:
+        what = sample if request.param == "local" else stack.enter_context(Served(sample))
+        spec, token = spec_of(what)
+        yield stack.enter_context(Mounted(folder, spec, token=token))
+
+
+def spec_of(what: Served | Kaggle | Path) -> tuple[str, str]:
+    """How a mount names the registry `what`, and the token it needs."""
+    if isinstance(what, Path):
+        return f"local:{what}", ""
+    return f"kaggle+{what.url}", what.token
