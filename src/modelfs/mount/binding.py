@@ -79,11 +79,14 @@ def serve(
     options: dict[str, str | bool],
     loop: SessionLoop,
     ready: Callable[[], None],
+    ended: Callable[[], None],
 ) -> None:
     """Mount and serve until unmounted or `loop.end()`; `ready` is called once mounted.
 
-    Returns without unmounting. Raises Error if the kernel or its helper refused the mount; what
-    it had to say is on standard error, in its own words.
+    `ended` is called when nothing more is served; it unmounts and sees that requests at hand are
+    done, for which libfuse's callbacks are needed: fusepy frees them afterwards. Raises Error if
+    the kernel or its helper refused the mount; what it had to say is on standard error, in its
+    own words.
     """
     fuse = load()
     library = fuse._libfuse
@@ -101,6 +104,7 @@ def serve(
         loop.start(session, library.fuse_session_next_chan(session, None))
         ready()
         loop.join()
+        ended()
         return 0
 
     library.fuse_main_real = main

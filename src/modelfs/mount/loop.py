@@ -161,7 +161,7 @@ class SessionLoop:
     def drain(self, deadline: float) -> None:
         """Interrupt the requests that wait, and wait until none is being served.
 
-        To be called once nothing can be read from the kernel any more.
+        To be called after `join`, while libfuse can still call back.
         """
         end = time.monotonic() + deadline
         while time.monotonic() < end:
@@ -196,7 +196,8 @@ class SessionLoop:
                     log.error("the connection to the kernel broke: %s", exc)
                 self.end()
                 break
-            self._begin()
+            if not self._begin():
+                break
             try:
                 self._process(wire.Request.parse(view), memory, length)
             except Exception:
@@ -210,13 +211,19 @@ class SessionLoop:
             self._serving -= 1
             self._threads -= 1
 
-    def _begin(self) -> None:
-        """Count a request; have `workers` threads, once there is work for more than one."""
+    def _begin(self) -> bool:
+        """Count a request; have `workers` threads, once there is work for more than one.
+
+        False for a request that comes after `end`: libfuse's callbacks may be gone by then.
+        """
         with self._lock:
+            if self._ended.is_set():
+                return False
             self._busy += 1
             is_short = self._serving < self._workers
         if is_short:
             self._start_thread()
+        return True
 
     def _is_surplus(self) -> bool:
         """The request is done; true if this thread should leave, since others suffice."""

@@ -71,10 +71,13 @@ def serve(config: Config, options: Options, path: Path, ready: Callable[[], None
         log.info("serving %s at %s", ", ".join(m.spec for m in config.registries), path)
         ready()
 
-    try:
-        binding.serve(operations, str(path), _library_options(config, options), loop, serving)
+    def ended() -> None:
         _unmount(path)
         loop.drain(_DRAIN_DEADLINE)
+
+    chosen = _library_options(config, options)
+    try:
+        binding.serve(operations, str(path), chosen, loop, serving, ended)
     finally:
         record.remove()
         _stop(parts)
