@@ -14,6 +14,7 @@ from mounting import Mounted
 from polling import wait_for
 from sims.content import BERT, Instance, Model, Version, add_version, plant
 from sims.kaggle import Kaggle
+from sims.raw import json_reply
 
 BASE = "alice/bert/pytorch/base"
 SMALL = Model("alice", "small", (Instance("pytorch", "it", (Version({"f": b"one"}, "1st"),)),))
@@ -178,11 +179,20 @@ def test_a_refusal_hides_what_is_refused(simulate: Simulate, mounted: Mount) -> 
         os.stat(mount.path / "alice/secret/pytorch")
 
 
-def test_who_is_refused_is_told_in_the_log(mounted: Mount, ending: ExitStack) -> None:
-    kaggle = ending.enter_context(Kaggle([BERT], token="KGAT_right", user="alice"))
-    kaggle.token, told = "KGAT_wrong", kaggle.token
+def test_who_has_to_accept_terms_first_is_told_so(simulate: Simulate, mounted: Mount) -> None:
+    kaggle = simulate(BERT)
+    text = "You must accept the license agreement of this model first"
+    kaggle.refusal = json_reply({"code": 403, "message": text}, 403)
     mount = mounted(kaggle)
-    kaggle.token = told
+    with pytest.raises(PermissionError):
+        os.listdir(mount.path / "alice/bert")
+    assert "accept the license" in mount.log
+
+
+def test_who_shows_a_wrong_token_is_told_in_the_log(mounted: Mount, ending: ExitStack) -> None:
+    kaggle = ending.enter_context(Kaggle([BERT], token="KGAT_wrong", user="alice"))
+    mount = mounted(kaggle)
+    kaggle.token = "KGAT_right"
     with pytest.raises(PermissionError):
         os.listdir(mount.path / "alice/bert")
     assert "WARNING" in mount.log

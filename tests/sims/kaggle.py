@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
 from urllib.parse import quote, unquote
@@ -32,9 +32,11 @@ class Kaggle:
         self.token = token
         self.user = user
         self.is_down = False
-        # How the storage answers, and what is listed in every version besides its files.
+        # What the API says to everything, if it is not what it should.
+        self.refusal: Script | None = None
+        # How the storage answers, and what versions of a model list besides their files.
         self.storage: faults.Fault = faults.good
-        self.listed_besides: Sequence[dict[str, object]] = ()
+        self.listed_besides: Mapping[str, Sequence[dict[str, object]]] = {}
         self._api = RawServer(self._answer, "shared-api")
         self._storage = RawServer(self._bytes, "shared-storage")
         self._signatures = itertools.count(1)
@@ -73,6 +75,8 @@ class Kaggle:
     def _answer(self, request: Request) -> Script:
         if self.is_down:
             return reply(503, faults.HTML)
+        if self.refusal is not None:
+            return self.refusal
         given = request.headers.get("authorization", "")
         if given and given != f"Bearer {self.token}":
             return json_reply({"code": 401, "message": "Unauthenticated"}, 401)
@@ -114,7 +118,7 @@ class Kaggle:
                 {"name": path, "size": len(content), "creationDate": DATE}
                 for path, content in files.items()
             ]
-            items += self.listed_besides
+            items += self.listed_besides.get(model.slug, ())
             return _page("files", items, message)
         if method == "DownloadModelInstanceVersion" and message["path"] in files:
             place = f"{model.owner}/{model.slug}/{instance.framework}/{instance.slug}/{number}"

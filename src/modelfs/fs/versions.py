@@ -179,4 +179,6 @@ def _told(digests: Digests) -> dict[str, str]:
 
 
 def _json(value: object) -> bytes:
-    return json.dumps(value, indent=2, ensure_ascii=False).encode() + b"\n"
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    # Half a surrogate pair, in a name that was rejected for it, as JSON writes it in ASCII.
+    return text.encode(errors="backslashreplace") + b"\n"

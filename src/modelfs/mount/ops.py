@@ -39,6 +39,10 @@ _CHANGES |= {"truncate", "utimens", "create", "write", "setxattr", "removexattr"
 OPERATIONS = frozenset(_SERVED | _CHANGES)
 
 
+class _Answer(OSError):
+    """An errno that is the answer, not a failure: nobody needs to read of it in the log."""
+
+
 class Ops:
     """The operations of one mount. `reply` gives what to change in the answer at hand."""
 
@@ -77,15 +81,18 @@ class Ops:
         """Serve one call of the kernel; raises OSError with an errno and nothing else."""
         try:
             if operation in _CHANGES:
-                raise OSError(errno.EROFS, "published content does not change")
+                raise _Answer(errno.EROFS, "published content does not change")
             return getattr(self, f"_{operation}")(*args)
         except (NotFound, Interrupted) as exc:
             raise OSError(exc.errno, str(exc)) from exc
         except Error as exc:
             log.warning("%s: %s", operation, exc)
             raise OSError(exc.errno, str(exc)) from exc
+        except _Answer:
+            raise
         except OSError as exc:
-            # Ours, or the cache disk's: both have a number; requests' exceptions have none.
+            # A disk's, with a number; requests' exceptions, which never come here, have none.
+            log.warning("%s: %s", operation, exc)
             raise OSError(exc.errno or errno.EIO, str(exc)) from exc
         except Exception as exc:
             log.exception("%s failed in a way it should not", operation)
@@ -127,7 +134,7 @@ class Ops:
     def _readlink(self, path: str) -> str:
         node = self._tree.node(self._tree.place(path))
         if node.kind is not Kind.LINK or node.content is None:
-            raise OSError(errno.EINVAL, "not a link")
+            raise _Answer(errno.EINVAL, "not a link")
         return node.content.decode()
 
     def _opendir(self, path: str) -> int:
@@ -149,7 +156,7 @@ class Ops:
 
     def _open(self, path: str, flags: int) -> Opened:
         if flags & os.O_ACCMODE != os.O_RDONLY:
-            raise OSError(errno.EROFS, "published content does not change")
+            raise _Answer(errno.EROFS, "published content does not change")
         node = self._tree.node(self._tree.place(path))
         number = self._handles.open(node)
         # What may change is read as it was at open, whatever size the kernel remembers.
@@ -177,11 +184,11 @@ class Ops:
 
     def _getxattr(self, path: str, name: str) -> bytes:
         if not name.startswith("user.modelfs."):  # asked for on every listing by many programs
-            raise OSError(errno.ENODATA, "no such attribute")
+            raise _Answer(errno.ENODATA, "no such attribute")
         try:
             return self._xattrs(self._tree.place(path))[name].encode()
         except KeyError:
-            raise OSError(errno.ENODATA, "no such attribute") from None
+            raise _Answer(errno.ENODATA, "no such attribute") from None
 
     def _listxattr(self, path: str) -> list[str]:
         return list(self._xattrs(self._tree.place(path)))
