@@ -11,11 +11,21 @@ from __future__ import annotations
 
 import errno
 import os
+from dataclasses import dataclass
 
 from modelfs.cache import locks
 from modelfs.cache.blockmap import BLOCK, BlockMap, block_count, checksum
 
 _TRUSTED = b"\1"
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """A file as it was at a moment: neither replaced nor written to since, if all is the same."""
+
+    inode: int
+    token: bytes
+    mtime_ns: int
 
 
 class Backing:
@@ -63,6 +73,10 @@ class Backing:
 
     def trust(self, block: int) -> None:
         self.trusted[block : block + 1] = _TRUSTED
+
+    def instance(self) -> Instance:
+        token = self.map.token() if self.map is not None else b""
+        return Instance(self.inode, token, os.fstat(self.fd).st_mtime_ns)
 
     def claim(self, block: int) -> bool:
         return locks.claim_block(self.fd, block)

@@ -19,7 +19,10 @@ import google_crc32c
 # read-aheads (128 KiB) fit. At this size the map takes 1/32768 of the file.
 BLOCK = 1 << 18
 
-_HEADER = struct.Struct("<8sIIQ8x")
+_HEADER = struct.Struct("<8sIIQ")
+# Random: file systems give a number of a removed file (inode) to the next one at once.
+_TOKEN = 8
+_START = _HEADER.size + _TOKEN
 _RECORD = struct.Struct("<II")
 _MAGIC = b"modelfs\n"
 _VERSION = 1
@@ -37,7 +40,7 @@ def checksum(data: bytes) -> int:
 
 def blank(size: int) -> bytes:
     """The map of a file of `size` bytes of which nothing is here."""
-    return _header(size) + bytes(_RECORD.size * block_count(size))
+    return _header(size) + os.urandom(_TOKEN) + bytes(_RECORD.size * block_count(size))
 
 
 def _header(size: int) -> bytes:
@@ -53,14 +56,18 @@ class BlockMap:
 
     def is_sound(self) -> bool:
         """True if this is a map, of this version, of a file of this size."""
-        length = _HEADER.size + _RECORD.size * block_count(self._size)
+        length = _START + _RECORD.size * block_count(self._size)
         return os.fstat(self.fd).st_size == length and os.pread(
             self.fd, _HEADER.size, 0
         ) == _header(self._size)
 
+    def token(self) -> bytes:
+        """What this map alone has."""
+        return os.pread(self.fd, _TOKEN, _HEADER.size)
+
     def recorded(self, block: int) -> int | None:
         """The checksum that is recorded for `block`; None if the block is not here."""
-        data = os.pread(self.fd, _RECORD.size, _HEADER.size + _RECORD.size * block)
+        data = os.pread(self.fd, _RECORD.size, _START + _RECORD.size * block)
         if len(data) < _RECORD.size:
             return None
         crc, proof = _RECORD.unpack(data)
@@ -68,7 +75,7 @@ class BlockMap:
 
     def recorded_blocks(self) -> list[int]:
         """All blocks that have a record; their bytes have not been looked at."""
-        data = os.pread(self.fd, _RECORD.size * block_count(self._size), _HEADER.size)
+        data = os.pread(self.fd, _RECORD.size * block_count(self._size), _START)
         data = data[: len(data) // _RECORD.size * _RECORD.size]
         return [
             block
@@ -79,7 +86,7 @@ class BlockMap:
     def record(self, block: int, crc: int) -> None:
         """Say that `block` is here; its bytes have been written before."""
         data = _RECORD.pack(crc, _proof(block, crc))
-        os.pwrite(self.fd, data, _HEADER.size + _RECORD.size * block)
+        os.pwrite(self.fd, data, _START + _RECORD.size * block)
 
 
 def _proof(block: int, crc: int) -> int:

@@ -229,7 +229,7 @@ class BlockCache:
             known = self._log.find(name, content.size)
             told = known.told if known else Digests()
             self._log.add(name, Known(content.size, told, value))
-        self._settler.add(content.key, backing.inode)
+        self._settler.add(content.key, backing.instance())
 
     def _close(self, name: Name) -> None:
         with self._lock:

@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 
+from modelfs.cache.backing import Instance
 from modelfs.cache.store import Store
 
 log = logging.getLogger(__name__)
@@ -25,7 +26,7 @@ class Settler:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._changed = threading.Condition()
-        self._finished: dict[str, int] = {}
+        self._finished: dict[str, Instance] = {}
         self._is_busy = False
         self._is_hurried = False
         self._is_stopping = False
@@ -45,10 +46,10 @@ class Settler:
             self._thread.join(deadline)
             self._thread = None
 
-    def add(self, key: str, inode: int) -> None:
-        """Settle the file of `key`, whose bytes have all been written and are right."""
+    def add(self, key: str, instance: Instance) -> None:
+        """Settle the file of `key`, whose bytes were right when it was this instance."""
         with self._changed:
-            self._finished[key] = inode
+            self._finished[key] = instance
             self._changed.notify_all()
 
     def wait(self, deadline: float) -> bool:
@@ -73,7 +74,7 @@ class Settler:
                 self._is_busy = False
                 self._changed.notify_all()
 
-    def _next(self) -> dict[str, int]:
+    def _next(self) -> dict[str, Instance]:
         with self._changed:
             self._changed.wait_for(lambda: self._finished or self._is_stopping)
             end = time.monotonic() + _GATHER
@@ -85,15 +86,15 @@ class Settler:
             self._is_busy = bool(batch)
             return batch
 
-    def _settle(self, batch: dict[str, int]) -> None:
+    def _settle(self, batch: dict[str, Instance]) -> None:
         try:
             self._store.sync()
         except OSError as exc:
             log.debug("the cache's disk cannot be flushed: %s", exc)
             return
-        for key, inode in batch.items():
+        for key, instance in batch.items():
             try:
-                self._store.finish(key, inode)
+                self._store.finish(key, instance)
             except FileNotFoundError:
                 pass  # evicted, or finished by another process
             except OSError as exc:

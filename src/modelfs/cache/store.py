@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modelfs.cache import locks
-from modelfs.cache.backing import Backing
+from modelfs.cache.backing import Backing, Instance
 from modelfs.cache.blockmap import BlockMap, blank
 from modelfs.cache.evict import Stored
 from modelfs.cache.keys import is_key, seal_of, size_of
@@ -144,12 +144,15 @@ class Store:
         finally:
             os.close(block_map.fd)
 
-    def finish(self, key: str, inode: int) -> None:
-        """Give the file its seal and its name; its bytes are on disk."""
+    def finish(self, key: str, instance: Instance) -> None:
+        """Give the file its seal and its name if it is that instance, whose bytes are on disk."""
         with self._shard(key) as shard:
             fd = os.open(key + PART, os.O_RDWR | _FILE, dir_fd=shard)
             try:
-                if os.fstat(fd).st_ino != inode:
+                found = os.fstat(fd)
+                if (found.st_ino, found.st_mtime_ns) != (instance.inode, instance.mtime_ns):
+                    return
+                if _token(key, shard) != instance.token:
                     return
                 _seal(fd, key)
                 os.rename(key + PART, key, src_dir_fd=shard, dst_dir_fd=shard)
@@ -263,8 +266,8 @@ class Store:
                 continue
             found = os.fstat(fd)
             if not stat.S_ISREG(found.st_mode) or found.st_size != size:
-                os.close(fd)
                 self.drop(key, found.st_ino)
+                os.close(fd)
                 return None
             _note_use(fd, found)
             backing = Backing(fd, size)
@@ -289,8 +292,8 @@ class Store:
                     os.ftruncate(fd, size)
                 elif found.st_size != size:
                     # Cut or grown by somebody else: nothing of it can be believed.
-                    os.close(fd)
                     self.drop(key, found.st_ino)
+                    os.close(fd)
                     continue
                 _note_use(fd, found)
                 block_map = self._open_map(key, fd, size)
@@ -436,6 +439,16 @@ def _sound_map(key: str, shard: int, size: int, mode: int = os.O_RDWR) -> BlockM
         return found
     os.close(fd)
     return None
+
+
+def _token(key: str, shard: int) -> bytes:
+    block_map = _sound_map(key, shard, size_of(key), os.O_RDONLY)
+    if block_map is None:
+        return b""
+    try:
+        return block_map.token()
+    finally:
+        os.close(block_map.fd)
 
 
 def _write_all(fd: int, data: bytes) -> None:

@@ -10,6 +10,8 @@ import pytest
 from cache_sources import FakeSource, content, digests
 from modelfs.cache import BlockCache, CachedFile
 from modelfs.cache.blockmap import BLOCK
+from modelfs.cache.keys import content_key
+from modelfs.cache.store import Store
 from modelfs.errors import Unavailable
 from modelfs.model import Digests
 
@@ -69,6 +71,45 @@ def test_a_changed_byte_of_an_unfinished_file_is_fetched_again(
     flip(stored(directory, ".part"), position)
     check(make_cache, data, source)
     assert before + BLOCK + (SIZE - 2 * BLOCK) == source.delivered
+
+
+@pytest.mark.parametrize("block", [0, 1])
+def test_a_block_whose_bytes_a_power_cut_took_is_fetched_again(
+    make_cache, directory: Path, block: int
+) -> None:
+    data = content(SIZE)
+    source = fill(make_cache, data, is_whole=False)
+    with stored(directory, ".part").open("r+b") as file:
+        file.seek(block * BLOCK)
+        file.write(bytes(BLOCK))
+    check(make_cache, data, source)
+
+
+def test_a_file_that_was_replaced_is_not_finished(directory: Path) -> None:
+    store = Store(directory)
+    store.prepare()
+    key = content_key(digests(content(10), "md5"), 10)
+    backing = store.create(key)
+    backing.write_block(0, content(10))
+    instance = backing.instance()
+    store.drop(key, backing.inode)
+    del backing  # its inode number is free for the next
+    store.create(key)
+    store.finish(key, instance)
+    assert not store.is_finished(key)
+
+
+def test_a_file_that_was_written_to_is_not_finished(directory: Path) -> None:
+    store = Store(directory)
+    store.prepare()
+    key = content_key(digests(content(10), "md5"), 10)
+    backing = store.create(key)
+    backing.write_block(0, content(10))
+    os.utime(backing.fd, ns=(0, 0))
+    instance = backing.instance()
+    flip(stored(directory, ".part"), 3)
+    store.finish(key, instance)
+    assert not store.is_finished(key)
 
 
 @pytest.mark.parametrize("known", ["md5", "sha256", "crc32c", ""])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 import cache_process
 from cache_sources import FakeSource, content, digests
+from modelfs.cache import fetching
 from modelfs.cache.blockmap import BLOCK
 from modelfs.model import Digests
 from polling import wait_for
@@ -71,6 +73,26 @@ def test_kill_at_any_moment_loses_nothing_and_serves_nothing_wrong(
         assert data == got
     # What a killed process had in hand is fetched again: at most a block per worker and kill.
     assert delivered(log) + source.delivered <= len(data) + killed * 4 * BLOCK
+
+
+def test_a_process_that_is_stopped_holds_nobody_up(
+    tmp_path: Path, make_cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "FOREIGN_PATIENCE", 0.2)
+    data = content(8 * BLOCK)
+    path, log = tmp_path / "data", tmp_path / "log"
+    path.write_bytes(data)
+    source = FakeSource(data, digests(data, "md5"))
+    process = start(tmp_path / "cache", path, log, 0.2, "known")
+    wait_for(lambda: delivered(log) > 0)
+    process.send_signal(signal.SIGSTOP)
+    try:
+        cache = make_cache(directory=tmp_path / "cache")
+        with cache.open("file", len(data), source.told, source) as file:
+            assert data == file.fetch(0, len(data)).result(WAIT)
+    finally:
+        process.kill()
+        process.communicate(timeout=WAIT)
 
 
 def test_a_process_that_dies_hands_its_blocks_over(tmp_path: Path, make_cache) -> None:
