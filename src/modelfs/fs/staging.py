@@ -1,0 +1,190 @@
+"""Drafts on disk: real directories in the state directory, one tree per registry.
+
+    tree/alice/bert/pytorch/base/2/…    a directory at the version's depth is a draft; those above
+                                        may not exist on the registry yet, and hold their metadata
+    journal/<hash>.json                 what the publisher must not forget about a draft
+    lock                                held by the one mount that may write here
+
+Never in the cache: a cache can be deleted at any time, a draft cannot. Owns which names are local;
+the set of them is changed by the mount's threads one operation at a time.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from modelfs.errors import WrongState
+from modelfs.refs import Ref
+
+
+class Staging:
+    """The drafts of one registry, whose versions are `depth` names deep."""
+
+    def __init__(self, directory: Path, depth: int) -> None:
+        self.directory = directory
+        self._tree = directory / "tree"
+        self._journal = directory / "journal"
+        self._depth = depth
+        self._lock = threading.Lock()
+        self._local: set[Ref] = set()
+        self._lock_fd = -1
+
+    def start(self) -> None:
+        """Take this place for ourselves and see what is in it; WrongState if a mount has it."""
+        for path in (self._tree, self._journal):
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fd = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            raise WrongState("another mount of this registry keeps the drafts") from None
+        self._lock_fd = fd
+        self._local = set(self._find(Ref()))
+
+    def stop(self) -> None:
+        if self._lock_fd >= 0:
+            os.close(self._lock_fd)
+            self._lock_fd = -1
+
+    def path(self, ref: Ref, path: str = "") -> Path:
+        """Where the local part of a place lies, whether or not there is one."""
+        return self._tree.joinpath(*ref.parts, *(path.split("/") if path else ()))
+
+    def holds(self, ref: Ref) -> bool:
+        """True if something local, a directory or a file, has exactly this name."""
+        return ref in self._local
+
+    def is_directory(self, ref: Ref) -> bool:
+        return ref in self._local and self.path(ref).is_dir()
+
+    def is_draft(self, ref: Ref) -> bool:
+        return ref.depth == self._depth and self.is_directory(ref)
+
+    def names(self, ref: Ref) -> list[str]:
+        """What is local directly below `ref`."""
+        return sorted(below.name for below in list(self._local) if below.parent == ref != below)
+
+    def drafts(self) -> list[Ref]:
+        """All drafts."""
+        found = [ref for ref in list(self._local) if self.is_draft(ref)]
+        return sorted(found, key=lambda ref: ref.parts)
+
+    def make(self, ref: Ref, mode: int = 0o755) -> None:
+        """Make the directory `ref`, and those above it that are not local yet."""
+        with self._lock:
+            for above in [*ref.ancestors(), ref]:
+                if above.parts and above not in self._local:
+                    self.path(above).mkdir(mode=mode, exist_ok=above != ref)
+                    self._local.add(above)
+
+    def note(self, ref: Ref) -> None:
+        """Something was made by the name of `ref`."""
+        with self._lock:
+            self._local.add(ref)
+
+    def forget(self, ref: Ref) -> None:
+        """What had the name of `ref`, and all below it, is gone."""
+        depth = ref.depth
+        with self._lock:
+            self._local = {other for other in self._local if other.parts[:depth] != ref.parts}
+
+    def moved(self, old: Ref, new: Ref) -> None:
+        """What had the name `old` has the name `new`, with all below it."""
+        depth = old.depth
+        with self._lock:
+            self._local = {
+                Ref(new.parts + other.parts[depth:]) if other.parts[:depth] == old.parts else other
+                for other in self._local
+            }
+
+    def remove(self, ref: Ref) -> None:
+        """Remove a draft with its journal; no trace of it is left."""
+        remove_tree(self.path(ref))
+        self.forget(ref)
+        self._journal_of(ref).unlink(missing_ok=True)
+
+    def prune(self, ref: Ref) -> None:
+        """Remove the directory `ref` above a draft, if it holds nothing but documents."""
+        if ref.parts and not any(self.is_directory(ref.child(name)) for name in self.names(ref)):
+            remove_tree(self.path(ref))
+            self.forget(ref)
+
+    def read_journal(self, ref: Ref) -> dict[str, Any]:
+        """What was written about a draft; empty if nothing was, or it is damaged."""
+        try:
+            value = json.loads(self._journal_of(ref).read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return value if isinstance(value, dict) else {}
+
+    def write_journal(self, ref: Ref, value: dict[str, Any]) -> None:
+        """Remember `value` about a draft; when this returns, a power cut does not lose it."""
+        path = self._journal_of(ref)
+        temporary = path.with_suffix(".new")
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(fd, "wb") as file:
+            file.write(json.dumps(value).encode())
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        sync_directory(path.parent)
+
+    def _journal_of(self, ref: Ref) -> Path:
+        return self._journal / f"{hashlib.sha256(str(ref).encode()).hexdigest()[:32]}.json"
+
+    def _find(self, ref: Ref) -> Iterator[Ref]:
+        """Every local name below `ref`, down to the drafts; what is in those is theirs."""
+        with os.scandir(self.path(ref)) as entries:
+            found = [
+                (ref.child(entry.name), entry.is_dir(follow_symlinks=False)) for entry in entries
+            ]
+        for below, is_directory in found:
+            yield below
+            if is_directory and below.depth < self._depth:
+                yield from self._find(below)
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a directory and all in it, however deep: without recursion, following no link."""
+    pending = [path]
+    while pending:
+        directory = pending[-1]
+        try:
+            with os.scandir(directory) as entries:
+                below = [Path(e.path) for e in entries if not _removed(e)]
+        except NotADirectoryError:
+            directory.unlink(missing_ok=True)
+            below = []
+        except FileNotFoundError:
+            below = []
+        if below:
+            pending += below
+            continue
+        if directory.is_dir() and not directory.is_symlink():
+            directory.rmdir()
+        pending.pop()
+
+
+def _removed(entry: os.DirEntry[str]) -> bool:
+    """Remove what is no directory; true if it was none."""
+    if entry.is_dir(follow_symlinks=False):
+        return False
+    os.unlink(entry.path)
+    return True
