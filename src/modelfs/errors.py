@@ -79,6 +79,10 @@ class WrongState(Error):
     errno, status = _errno.EBUSY, 409
 
 
+class Expired(WrongState):
+    """An upload that the registry has forgotten; it has to begin again."""
+
+
 class NoSpace(Error):
     """The local disk is full."""
 

@@ -136,6 +136,41 @@ def _parents(path: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """One file of a version that is to be: its local bytes, and what the registry calls them.
+
+    `digests` are of the local bytes, md5 and sha256 always. `token` is empty until uploaded.
+    """
+
+    path: str
+    size: int
+    mtime: float
+    digests: Digests
+    token: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """All that a new version is made of.
+
+    The last part of `ref` is the wanted number or, where the registry numbers, any name.
+    `documents` are the version's (NOTES among them); `parents` are the refs above it that do not
+    exist yet, from the top, each with its documents.
+    """
+
+    ref: Ref
+    parts: tuple[Part, ...]
+    documents: tuple[Document, ...]
+    parents: tuple[tuple[Ref, tuple[Document, ...]], ...] = ()
+
+    @property
+    def notes(self) -> str:
+        """The text of NOTES, without white space around it."""
+        found = (document for document in self.documents if document.name == NOTES)
+        return next((document.content.decode().strip() for document in found), "")
+
+
+@dataclass(frozen=True, slots=True)
 class Traits:
     """Facts about a registry as data; nobody asks a registry for its type.
 
@@ -150,7 +185,12 @@ class Traits:
     levels: tuple[str, ...]
     is_listed: tuple[bool, ...]
     documents: tuple[tuple[str, ...], ...]
+    # Is it a WritableRegistry?
     is_writable: bool = False
+    # The most bytes that notes may have; 0 where nobody tells.
+    notes_limit: int = 0
+    # Do versions have files, or only documents?
+    has_files: bool = True
 
     @property
     def depth(self) -> int:

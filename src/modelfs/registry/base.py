@@ -13,10 +13,11 @@ errors are of `modelfs.errors`:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from modelfs.bodies import Body, Source
-from modelfs.model import Account, Document, Entry, File, Manifest, Traits
+from modelfs.model import Account, Bundle, Document, Entry, File, Manifest, Part, Traits
 from modelfs.refs import Ref
 
 __all__ = ["Body", "Registry", "Source"]
@@ -68,4 +69,53 @@ class Registry(Protocol):
 
     def close(self) -> None:
         """Give back connections and files; the registry is not used afterwards."""
+        ...
+
+
+class WritableRegistry(Registry, Protocol):
+    """A model registry that can be published to. `traits.is_writable` says that it is one."""
+
+    def blank(self, ref: Ref) -> tuple[Document, ...]:
+        """The documents of a new `ref` above the version, filled in from its name. No request.
+
+        Raises InvalidName for a name that this level cannot have.
+        """
+        ...
+
+    def check(self, bundle: Bundle) -> None:
+        """Refuse what can be refused without asking anybody: InvalidName or TooLarge, saying why.
+
+        Parts need no token yet.
+        """
+        ...
+
+    def begin(self, part: Part) -> str:
+        """Open a resumable upload; what it gives is a secret for `send`, and stays valid for days."""
+        ...
+
+    def send(self, session: str, part: Part, fd: int, progress: Callable[[int], None]) -> str:
+        """Upload the bytes of `fd` from where the registry has them; the token of the part.
+
+        `progress(n)`: n bytes in all are there. Size and hash are confirmed by the registry where
+        it tells them: Corrupt if they differ. Expired if the session is gone.
+        """
+        ...
+
+    def create(self, bundle: Bundle) -> Ref:
+        """Create missing parents, then the version, with one request that is never repeated here.
+
+        Unavailable (DeadlinePassed too) means that the outcome is not known: look before asking
+        again. Any other error is a refusal in the registry's words.
+        """
+        ...
+
+    def update(self, ref: Ref, document: Document) -> None:
+        """Change what exists as `document` says; only fields that differ are sent.
+
+        InvalidName, saying why, for a text that is no such document.
+        """
+        ...
+
+    def delete(self, ref: Ref) -> None:
+        """Delete a version, or a level above it with all below; one that is gone is no error."""
         ...
