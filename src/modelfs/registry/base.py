@@ -20,7 +20,7 @@ from modelfs.bodies import Body, Source
 from modelfs.model import Account, Bundle, Document, Entry, File, Manifest, Part, Traits
 from modelfs.refs import Ref
 
-__all__ = ["Body", "Registry", "Source"]
+__all__ = ["Body", "Registry", "Source", "WritableRegistry"]
 
 
 class Registry(Protocol):
@@ -90,7 +90,7 @@ class WritableRegistry(Registry, Protocol):
         ...
 
     def begin(self, part: Part) -> str:
-        """Open a resumable upload; what it gives is a secret for `send`, and stays valid for days."""
+        """Open a resumable upload; what it gives is a secret for `send`, and valid for days."""
         ...
 
     def send(self, session: str, part: Part, fd: int, progress: Callable[[int], None]) -> str:
