@@ -19,6 +19,7 @@ from modelfs.cache.blockmap import BLOCK
 from modelfs.cache.content import Content, fail
 from modelfs.cache.crew import Crew
 from modelfs.cache.digestlog import DigestLog, Known
+from modelfs.cache.directory import Directory, Space
 from modelfs.cache.fetching import Fetcher
 from modelfs.cache.keys import (
     Check,
@@ -31,7 +32,7 @@ from modelfs.cache.keys import (
 from modelfs.cache.opened import CachedFile
 from modelfs.cache.settle import Settler
 from modelfs.cache.space import Room, Usage
-from modelfs.cache.store import Space, Store
+from modelfs.cache.store import Store
 from modelfs.errors import Unavailable
 from modelfs.model import Digests
 from modelfs.waiting import Clock
@@ -75,12 +76,13 @@ class BlockCache:
         workers: int = 16,
         clock: Clock = time.time,
     ) -> None:
-        self._store = Store(directory)
-        self._room = Room(self._store, budget, floor, clock)
+        self._directory = Directory(directory)
+        self._store = Store(self._directory)
+        self._room = Room(self._store, self._directory, budget, floor, clock)
         self._crew = Crew(workers)
-        self._settler = Settler(self._store)
+        self._settler = Settler(self._store, self._directory)
         self._fetcher = Fetcher(self._store, self._room, self._crew, clock, self._is_right)
-        self._log = DigestLog(directory / "digests", self._store.share)
+        self._log = DigestLog(directory / "digests", self._directory.share)
         self._binder = Binder(self._log, self._fetcher, self._crew, self._acquire)
         self._lock = threading.Lock()
         self._names: dict[str, Name] = {}
@@ -91,7 +93,7 @@ class BlockCache:
 
         Raises Forbidden for a directory that is not for us to use.
         """
-        self._store.prepare()
+        self._directory.prepare()
         self._crew.start()
         self._settler.start()
 
@@ -143,7 +145,7 @@ class BlockCache:
 
     def space(self) -> Space:
         """The disk the cache is on; raises OSError if it is gone."""
-        return self._store.space()
+        return self._directory.space()
 
     def evict(self, size: int) -> int:
         """Drop contents that are neither open nor pinned until `size` bytes are free; how many."""
@@ -153,11 +155,11 @@ class BlockCache:
         """Keep a file from being evicted; False if it has never been fetched and has no digest."""
         key = self._key(identity, size, legible(digests))
         if key:
-            self._store.pin(key, identity_hash(identity))
+            self._directory.pin(key, identity_hash(identity))
         return bool(key)
 
     def unpin(self, identity: str) -> None:
-        self._store.unpin(identity_hash(identity))
+        self._directory.unpin(identity_hash(identity))
 
     def settle(self, deadline: float) -> bool:
         """Wait until all that is complete is also durable; False if the deadline passed."""

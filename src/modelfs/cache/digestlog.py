@@ -17,10 +17,9 @@ from pathlib import Path
 import google_crc32c
 
 from modelfs.cache import locks
+from modelfs.cache.directory import FILE
 from modelfs.cache.keys import legible
 from modelfs.model import Digests
-
-_FILE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +90,7 @@ class DigestLog:
         return None
 
     def _open(self, shard: str) -> int:
-        flags = os.O_CREAT | os.O_APPEND | os.O_RDWR | _FILE
+        flags = os.O_CREAT | os.O_APPEND | os.O_RDWR | FILE
         fd = os.open(self._directory / shard, flags, 0o600)
         if os.fstat(fd).st_size == 0:
             try:
@@ -102,7 +101,7 @@ class DigestLog:
 
     def _read_tail(self, name: str, shard: _Shard) -> None:
         try:
-            fd = os.open(self._directory / name, os.O_RDONLY | _FILE)
+            fd = os.open(self._directory / name, os.O_RDONLY | FILE)
         except OSError:
             return
         try:

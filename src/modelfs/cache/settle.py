@@ -12,6 +12,7 @@ import threading
 import time
 
 from modelfs.cache.backing import Instance
+from modelfs.cache.directory import Directory
 from modelfs.cache.store import Store
 
 log = logging.getLogger(__name__)
@@ -23,8 +24,9 @@ _GATHER = 0.3
 class Settler:
     """A thread that settles what it is given."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, directory: Directory) -> None:
         self._store = store
+        self._directory = directory
         self._changed = threading.Condition()
         self._finished: dict[str, Instance] = {}
         self._is_busy = False
@@ -88,7 +90,7 @@ class Settler:
 
     def _settle(self, batch: dict[str, Instance]) -> None:
         try:
-            self._store.sync()
+            self._directory.sync()
         except OSError as exc:
             log.debug("the cache's disk cannot be flushed: %s", exc)
             return

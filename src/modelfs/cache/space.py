@@ -11,6 +11,7 @@ import threading
 from dataclasses import dataclass
 
 from modelfs.cache import evict
+from modelfs.cache.directory import Directory
 from modelfs.cache.store import Store
 from modelfs.errors import NoSpace
 from modelfs.waiting import Clock
@@ -35,8 +36,11 @@ class Usage:
 class Room:
     """Says whether something may be written, and makes room where there is none."""
 
-    def __init__(self, store: Store, budget: int, floor: int, clock: Clock) -> None:
+    def __init__(
+        self, store: Store, directory: Directory, budget: int, floor: int, clock: Clock
+    ) -> None:
         self._store = store
+        self._directory = directory
         self._budget = budget
         self._floor = floor
         self._clock = clock
@@ -89,7 +93,7 @@ class Room:
 
     def _take(self, size: int) -> bool:
         """Reserve if it fits by what is known."""
-        free = self._store.space().free
+        free = self._directory.space().free
         now = self._clock()
         with self._changed:
             if self._used is None or not 0 <= now - self._counted_at < _RECOUNT_AFTER:
@@ -103,7 +107,7 @@ class Room:
         """Count, and drop what has to go."""
         stored = list(self._store.scan())
         used = sum(item.allocated for item in stored)
-        if over := self._excess(used, size, self._store.space().free):
+        if over := self._excess(used, size, self._directory.space().free):
             used -= self._drop(stored, evict.with_slack(over, self._budget))
         with self._changed:
             self._used = used
@@ -111,7 +115,7 @@ class Room:
 
     def _drop(self, stored: list[evict.Stored], size: int) -> int:
         freed = 0
-        for item in evict.victims(stored, self._store.pinned(), size):
+        for item in evict.victims(stored, self._directory.pinned(), size):
             if freed >= size:
                 break
             if self._store.evict(item):

@@ -1,10 +1,8 @@
-"""The cache directory: where contents lie, how they are opened, finished and dropped.
+"""The files of contents: where they lie, how they are opened, finished and dropped.
 
     objects/ab/<key>         complete, verified, on disk: the name says so, and its seal (see below)
     objects/ab/<key>.part    anything else: sparse, some blocks here
     objects/ab/<key>.map     which ones (blockmap)
-    digests/ab               what the registry told about files (digestlog)
-    pins/<key>@<who>         contents that are not evicted
 
 A file is finished by making its bytes durable, setting its modification time to one that follows
 from its key (the seal), then renaming it. A finished file whose seal is broken was written to by
@@ -18,28 +16,21 @@ but paths.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import stat
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 
 from modelfs.cache import locks
 from modelfs.cache.backing import Backing, Instance
 from modelfs.cache.blockmap import BlockMap, blank
+from modelfs.cache.directory import FILE, Directory, entries
 from modelfs.cache.evict import Stored
 from modelfs.cache.keys import is_key, seal_of, size_of
-from modelfs.errors import Forbidden, NoSpace
 
-_FILE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-_DIRECTORY = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_RDONLY
 PART, MAP, TEMPORARY = ".part", ".map", ".new"
-_SUBDIRECTORIES = ("objects", "digests", "pins")
 
 # Last use is kept to the minute: enough to order whole files, and hardly any metadata writes.
 _USED_STEP = 60.0
@@ -49,49 +40,11 @@ _LEFTOVER_AGE = 3600.0
 _PATIENCE, _PAUSE = 2.0, 0.002
 
 
-@dataclass(frozen=True, slots=True)
-class Space:
-    """The disk the cache is on, in bytes: what there is, and what we may still write."""
-
-    total: int
-    free: int
-
-
 class Store:
     """The files of one cache directory."""
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self._objects = directory / "objects"
-        self._pins = directory / "pins"
-        # Read and write for others, as far as the directory has it.
-        self.shared_bits = 0
-        self._directory_mode = 0o700
-
-    def prepare(self) -> None:
-        """Create what is missing and look at what is there.
-
-        Raises Forbidden for a directory that is not for us to use, NoSpace if none can be made.
-        """
-        try:
-            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            found = os.lstat(self.directory)
-        except OSError as exc:
-            raise NoSpace(f"no cache directory: {self.directory}: {exc.strerror}") from exc
-        if not stat.S_ISDIR(found.st_mode):
-            raise Forbidden(f"the cache directory is not a directory itself: {self.directory}")
-        if found.st_uid != os.geteuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            raise Forbidden(f"the cache directory is another user's: {self.directory}")
-        self.shared_bits = found.st_mode & 0o066
-        self._directory_mode = stat.S_IMODE(found.st_mode) & 0o2777
-        for name in _SUBDIRECTORIES:
-            try:
-                self._make_directory(self.directory / name)
-            except FileExistsError as exc:
-                raise Forbidden(f"not a directory, in the cache: {name}") from exc
-            except OSError:
-                # A full or read-only disk: everything is read past the cache.
-                return
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
 
     def open(self, key: str) -> Backing | None:
         """The file of `key` as it is; None if there is none."""
@@ -102,7 +55,7 @@ class Store:
         """The file of `key`, made if there is none."""
         if backing := self.open(key):
             return backing
-        with self._shard(key, is_made=True):
+        with self._directory.shard(key, is_made=True):
             pass
         backing = self._open_part(key, os.O_CREAT)
         # Finished by another process between our two looks.
@@ -116,7 +69,7 @@ class Store:
 
     def is_finished(self, key: str) -> bool:
         try:
-            with self._shard(key) as shard:
+            with self._directory.shard(key) as shard:
                 found = os.stat(key, dir_fd=shard, follow_symlinks=False)
         except OSError:
             return False
@@ -125,7 +78,7 @@ class Store:
     def exists(self, key: str) -> bool:
         """True if there is a file for `key`, finished or not."""
         try:
-            with self._shard(key) as shard:
+            with self._directory.shard(key) as shard:
                 return any(_inode(name, shard) for name in (key, key + PART))
         except OSError:
             return False
@@ -133,7 +86,7 @@ class Store:
     def recorded(self, key: str) -> list[int]:
         """The blocks of an unfinished file that its map says are here."""
         try:
-            with self._shard(key) as shard:
+            with self._directory.shard(key) as shard:
                 block_map = _sound_map(key, shard, size_of(key), os.O_RDONLY)
         except OSError:
             return []
@@ -146,8 +99,8 @@ class Store:
 
     def finish(self, key: str, instance: Instance) -> None:
         """Give the file its seal and its name if it is that instance, whose bytes are on disk."""
-        with self._shard(key) as shard:
-            fd = os.open(key + PART, os.O_RDWR | _FILE, dir_fd=shard)
+        with self._directory.shard(key) as shard:
+            fd = os.open(key + PART, os.O_RDWR | FILE, dir_fd=shard)
             try:
                 found = os.fstat(fd)
                 if (found.st_ino, found.st_mtime_ns) != (instance.inode, instance.mtime_ns):
@@ -167,7 +120,7 @@ class Store:
     def drop(self, key: str, inode: int) -> None:
         """Remove the file if it still is that one. Who has it open keeps it, nameless."""
         try:
-            with self._shard(key) as shard:
+            with self._directory.shard(key) as shard:
                 for name in (key, key + PART):
                     if _inode(name, shard) == inode:
                         _unlink(name, shard)
@@ -180,8 +133,8 @@ class Store:
         """Remove a content that nobody has open; False if somebody has."""
         name = item.key if item.is_complete else item.key + PART
         try:
-            with self._shard(item.key) as shard:
-                fd = os.open(name, os.O_RDWR | _FILE, dir_fd=shard)
+            with self._directory.shard(item.key) as shard:
+                fd = os.open(name, os.O_RDWR | FILE, dir_fd=shard)
                 try:
                     if not locks.claim_all(fd) or _inode(name, shard) != os.fstat(fd).st_ino:
                         return False
@@ -193,25 +146,10 @@ class Store:
             return False
         return True
 
-    def sync(self) -> None:
-        """Make everything written to the cache's disk durable."""
-        fd = os.open(self.directory, _DIRECTORY)
-        try:
-            libc = ctypes.CDLL(None, use_errno=True)
-            if libc.syncfs(fd) != 0:
-                code = ctypes.get_errno()
-                raise OSError(code, os.strerror(code))
-        finally:
-            os.close(fd)
-
-    def space(self) -> Space:
-        found = os.statvfs(self.directory)
-        return Space(found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize)
-
     def scan(self) -> Iterator[Stored]:
         """Every content on disk, finished or not."""
-        for shard in self._shards():
-            for name, found in _entries(shard):
+        for shard in self._directory.shards():
+            for name, found in entries(shard):
                 key, is_part = name.removesuffix(PART), name.endswith(PART)
                 if is_key(key) and stat.S_ISREG(found.st_mode):
                     allocated = found.st_blocks * 512
@@ -220,40 +158,18 @@ class Store:
     def sweep(self) -> None:
         """Remove what interrupted processes left: old temporary files, maps without a file."""
         old = time.time() - _LEFTOVER_AGE
-        for shard in self._shards():
-            entries = dict(_entries(shard))
-            for name, found in entries.items():
+        for shard in self._directory.shards():
+            names = dict(entries(shard))
+            for name, found in names.items():
                 if found.st_mtime > old:
                     continue
-                is_orphan = name.endswith(MAP) and name.removesuffix(MAP) + PART not in entries
-                is_double = name.endswith(PART) and name.removesuffix(PART) in entries
+                is_orphan = name.endswith(MAP) and name.removesuffix(MAP) + PART not in names
+                is_double = name.endswith(PART) and name.removesuffix(PART) in names
                 if is_double:
                     key = name.removesuffix(PART)
                     self.evict(Stored(key, 0, 0.0, is_complete=False))
                 elif is_orphan or name.endswith(TEMPORARY):
                     (shard / name).unlink(missing_ok=True)
-
-    def pin(self, key: str, who: str) -> None:
-        fd = os.open(self._pins / f"{key}@{who}", os.O_CREAT | os.O_WRONLY | _FILE, 0o600)
-        try:
-            self.share(fd)
-        finally:
-            os.close(fd)
-
-    def unpin(self, who: str) -> None:
-        for name in self._pin_names():
-            if name.endswith(f"@{who}"):
-                (self._pins / name).unlink(missing_ok=True)
-
-    def pinned(self) -> frozenset[str]:
-        """The keys of pinned contents."""
-        return frozenset(name.partition("@")[0] for name in self._pin_names())
-
-    def _pin_names(self) -> list[str]:
-        try:
-            return os.listdir(self._pins)
-        except FileNotFoundError:
-            return []
 
     def _open_finished(self, key: str) -> Backing | None:
         size = size_of(key)
@@ -288,7 +204,7 @@ class Store:
                     continue
                 found = os.fstat(fd)
                 if stat.S_ISREG(found.st_mode) and found.st_size == 0:
-                    self.share(fd)
+                    self._directory.share(fd)
                     os.ftruncate(fd, size)
                 elif found.st_size != size:
                     # Cut or grown by somebody else: nothing of it can be believed.
@@ -305,7 +221,7 @@ class Store:
 
     def _open_map(self, key: str, fd: int, size: int) -> BlockMap:
         """The map of a file; a new one if it has none, or none that makes sense."""
-        with self._shard(key) as shard:
+        with self._directory.shard(key) as shard:
             if found := _sound_map(key, shard, size):
                 return found
             for _ in _attempts():
@@ -317,10 +233,10 @@ class Store:
                 if found := _sound_map(key, shard, size):
                     return found
                 name = f"{key}.{os.getpid()}.{threading.get_ident()}{TEMPORARY}"
-                flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | _FILE
+                flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | FILE
                 map_fd = os.open(name, flags, 0o600, dir_fd=shard)
                 try:
-                    self.share(map_fd)
+                    self._directory.share(map_fd)
                     _write_all(map_fd, blank(size))
                     os.replace(name, key + MAP, src_dir_fd=shard, dst_dir_fd=shard)
                 except OSError:
@@ -335,13 +251,13 @@ class Store:
         """Take our share of an opened file; False if it was dropped or renamed meanwhile."""
         if not locks.mark_used(fd):
             return False
-        with self._shard(key) as shard:
+        with self._directory.shard(key) as shard:
             return _inode(name, shard) == os.fstat(fd).st_ino
 
     def _open(self, key: str, name: str, flags: int) -> int | None:
         try:
-            with self._shard(key) as shard:
-                return os.open(name, flags | _FILE, 0o600, dir_fd=shard)
+            with self._directory.shard(key) as shard:
+                return os.open(name, flags | FILE, 0o600, dir_fd=shard)
         except FileNotFoundError:
             return None
         except OSError as exc:
@@ -352,49 +268,11 @@ class Store:
             raise
 
     def _clear(self, key: str, name: str) -> None:
-        with self._shard(key) as shard:
+        with self._directory.shard(key) as shard:
             try:
                 os.unlink(name, dir_fd=shard)
             except IsADirectoryError:
                 os.rename(name, f"{name}.{os.getpid()}.foreign", src_dir_fd=shard, dst_dir_fd=shard)
-
-    @contextmanager
-    def _shard(self, key: str, is_made: bool = False) -> Iterator[int]:
-        path = self._objects / key.split("-")[1][:2]
-        try:
-            fd = os.open(path, _DIRECTORY)
-        except FileNotFoundError:
-            if not is_made:
-                raise
-            self._make_directory(self._objects)
-            self._make_directory(path)
-            fd = os.open(path, _DIRECTORY)
-        try:
-            yield fd
-        finally:
-            os.close(fd)
-
-    def _shards(self) -> list[Path]:
-        try:
-            with os.scandir(self._objects) as entries:
-                return [Path(entry) for entry in entries if entry.is_dir(follow_symlinks=False)]
-        except FileNotFoundError:
-            return []
-
-    def _make_directory(self, path: Path) -> None:
-        try:
-            path.mkdir(mode=0o700)
-        except FileExistsError:
-            if path.is_symlink() or not path.is_dir():
-                raise
-            return
-        if self._directory_mode != 0o700:
-            path.chmod(self._directory_mode)
-
-    def share(self, fd: int) -> None:
-        """Give a file that we made to those the directory is for."""
-        if self.shared_bits:
-            os.fchmod(fd, 0o600 | self.shared_bits)
 
 
 def _attempts() -> Iterator[None]:
@@ -427,7 +305,7 @@ def _is_sealed(found: os.stat_result, key: str) -> bool:
 
 def _sound_map(key: str, shard: int, size: int, mode: int = os.O_RDWR) -> BlockMap | None:
     try:
-        fd = os.open(key + MAP, mode | _FILE, dir_fd=shard)
+        fd = os.open(key + MAP, mode | FILE, dir_fd=shard)
     except FileNotFoundError:
         return None
     except OSError as exc:
@@ -455,18 +333,6 @@ def _write_all(fd: int, data: bytes) -> None:
     written = 0
     while written < len(data):
         written += os.write(fd, data[written:])
-
-
-def _entries(directory: Path) -> Iterator[tuple[str, os.stat_result]]:
-    try:
-        with os.scandir(directory) as entries:
-            for entry in entries:
-                try:
-                    yield entry.name, entry.stat(follow_symlinks=False)
-                except FileNotFoundError:
-                    continue
-    except FileNotFoundError:
-        return
 
 
 def _inode(name: str, shard: int) -> int | None:

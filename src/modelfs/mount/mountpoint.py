@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import shutil
 import subprocess
@@ -10,6 +11,8 @@ import time
 from pathlib import Path
 
 from modelfs.errors import Error, Usage
+
+log = logging.getLogger(__name__)
 
 # As root or not, these are what can take a FUSE mount away; the first that there is serves.
 _HELPERS = (("fusermount", "-u", "-z"), ("fusermount3", "-u", "-z"), ("umount", "", "-l"))
@@ -104,13 +107,34 @@ def _is_alive(pid: int) -> bool:
     return state != "Z"
 
 
+def read_ahead(path: Path, size: int) -> None:
+    """Let the kernel read `size` bytes ahead in the mount at `path`, if we may tell it to.
+
+    Only root may; everybody else keeps the kernel's 128 KiB. More than a block would be faster
+    still where the bytes are here, and fetch what nobody wants where they are not: a tensor of
+    0.6 MB cost 2.9 MB at 512 KiB, 7.6 MB at 1 MiB (safetensors, which maps the file).
+    """
+    fields = _record(path)
+    if fields:
+        try:
+            Path(f"/sys/class/bdi/{fields[2]}/read_ahead_kb").write_text(str(size >> 10))
+        except OSError as exc:
+            log.debug("the kernel's read-ahead stays as it is: %s", exc.strerror)
+
+
 def _kind(path: Path) -> str:
     """The type of the file system mounted at exactly `path`; empty if none is."""
+    fields = _record(path)
+    return fields[fields.index("-") + 1] if fields else ""
+
+
+def _record(path: Path) -> list[str]:
+    """What the kernel tells of the topmost mount at exactly `path`; empty if there is none."""
     wanted = str(path.absolute())
-    kind = ""
+    found: list[str] = []
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         fields = line.split()
         where = fields[4].encode().decode("unicode_escape").encode("latin-1").decode("utf-8")
         if where == wanted:
-            kind = fields[fields.index("-") + 1]
-    return kind
+            found = fields
+    return found

@@ -183,8 +183,10 @@ class Ops:
         }
 
     def _getxattr(self, path: str, name: str) -> bytes:
-        if not name.startswith("user.modelfs."):  # asked for on every listing by many programs
-            raise _Answer(errno.ENODATA, "no such attribute")
+        if not name.startswith("user."):
+            # Access lists and labels: `ls -l` asks for them with every name, unless it has been
+            # told once that there is no such thing here.
+            raise _Answer(errno.EOPNOTSUPP, "no attributes of that kind")
         try:
             return self._xattrs(self._tree.place(path))[name].encode()
         except KeyError:

@@ -20,10 +20,12 @@ from hashlib import sha256
 from pathlib import Path
 
 from modelfs.assemble import Parts, assemble
+from modelfs.cache.blockmap import BLOCK
 from modelfs.config import Config
 from modelfs.errors import Error
 from modelfs.mount import binding, mountpoint
 from modelfs.mount.ops import Ops
+from modelfs.mount.wire import MAX_REQUEST
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +70,7 @@ def serve(config: Config, options: Options, path: Path, ready: Callable[[], None
         # Only now: fusepy and libfuse have set theirs while they mounted.
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda *_: loop.end())
+        mountpoint.read_ahead(path, BLOCK)
         log.info("serving %s at %s", ", ".join(m.spec for m in config.registries), path)
         ready()
 
@@ -117,7 +120,7 @@ def _library_options(config: Config, options: Options) -> dict[str, str | bool]:
         "entry_timeout": "1",
         "attr_timeout": "1",
         "negative_timeout": "1",
-        "max_read": str(1 << 20),
+        "max_read": str(MAX_REQUEST),
     }
     if options.is_shared:
         chosen["allow_other"] = True

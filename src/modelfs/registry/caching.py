@@ -195,16 +195,24 @@ class CachingRegistry:
                 flight = self._asked[key] = Future()
             epoch = self._epoch
         if is_first:
-            question = _Question(key, form, ask, last_resort, flight, epoch)
-            try:
-                self._executor.submit(self._resolve, question)
-            except RuntimeError as exc:  # the workers are gone
-                self._land(question)
-                flight.set_exception(Unavailable("the registry is closed"))
-                raise Unavailable("the registry is closed") from exc
+            self._submit(_Question(key, form, ask, last_resort, flight, epoch))
         if known is not None and not self._is_offline:
             flight = _within(flight, _PATIENCE, known.value)
         return cast(T, self._wait(flight))
+
+    def _submit(self, question: _Question) -> None:
+        """Give a question to the workers; the flight fails if they are gone or are sent home."""
+
+        def give_up() -> None:
+            self._land(question)
+            question.flight.set_exception(Unavailable("the registry is closed"))
+
+        try:
+            work = self._executor.submit(self._resolve, question)
+        except RuntimeError:
+            give_up()
+        else:
+            work.add_done_callback(lambda done: give_up() if done.cancelled() else None)
 
     def _resolve(self, question: _Question) -> None:
         """On a worker: ask, remember, tell those who wait."""

@@ -2,7 +2,8 @@
 
 A time-out of `requests` is for one read of a socket: a server that sends a byte now and then
 holds its caller for ever. Here every connection reads through a `_Guard` that also has a moment
-at which it gives up. Part of the HTTP client, which is the only user.
+at which it gives up. Part of the HTTP client, which is the only user; the exceptions of
+`requests` and of what is below it become ours here.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import io
 import logging
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, Literal
 
@@ -20,12 +22,22 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
+from modelfs.errors import Corrupt, DeadlinePassed, Error, Unavailable
+
 # A piece as large as a socket's buffer usually is, so that a block takes few calls.
 _BUFFER = 1 << 16
 # For a free connection; more workers than connections is a mistake of ours that must not hang.
 _POOL_WAIT = 10.0
 # For the head of an answer where no time-out was given; every request of ours has one.
 _HEAD = 10.0
+
+
+class NotSent(Unavailable):
+    """The request never reached the host, so anything may be tried again."""
+
+
+class Final(Unavailable):
+    """Trying again within this call would not help."""
 
 
 class _Guard(io.RawIOBase):
@@ -173,3 +185,36 @@ def give_back(raw: Any) -> None:
     """Return the connection of `raw` for the next request, if its body was read to the end."""
     if getattr(raw, "length_remaining", None) == 0:
         raw.drain_conn()
+
+
+@contextmanager
+def converted(host: str) -> Iterator[None]:
+    """Foreign exceptions as ours. Their texts hold addresses, so only their kinds are told."""
+    try:
+        yield
+    except Error:
+        raise
+    except (requests.exceptions.SSLError, urllib3.exceptions.SSLError) as exc:
+        raise Final(
+            f"the certificate of {host} is not trusted",
+            hint="REQUESTS_CA_BUNDLE names a file of certificate authorities",
+        ) from exc
+    except (requests.exceptions.ProxyError, requests.exceptions.ConnectTimeout) as exc:
+        raise NotSent(f"no connection to {host}: {type(exc).__name__}") from exc
+    except (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError, TimeoutError) as exc:
+        raise DeadlinePassed(f"{host} did not answer in time") from exc
+    except requests.exceptions.ConnectionError as exc:
+        reason = getattr(exc.args[0] if exc.args else None, "reason", None)
+        if isinstance(reason, urllib3.exceptions.NewConnectionError):
+            raise NotSent(f"no connection to {host}") from exc
+        raise Unavailable(f"the connection to {host} was lost") from exc
+    except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as exc:
+        raise Corrupt(f"an address of {host} makes no sense") from exc
+    except (
+        requests.exceptions.RequestException,
+        urllib3.exceptions.HTTPError,
+        http.client.HTTPException,
+        OSError,
+        ValueError,
+    ) as exc:
+        raise Unavailable(f"the connection to {host} was lost: {type(exc).__name__}") from exc

@@ -1,26 +1,25 @@
 """The HTTP client of registries: time-outs, retries, rate limits, redirects, credentials.
 
-The only module that imports `requests`; its exceptions end here, also those that come while a
-body is read. Owns the connections. Knows the two error envelopes of Kaggle's API, but no method
-of it. Safe for many threads: connections are pooled, the rest is constant or has its own lock.
+With `connections` the only user of `requests`; its exceptions end here, also those that come
+while a body is read. Owns the connections. Knows the two error envelopes of Kaggle's API, but no
+method of it. Safe for many threads: connections are pooled, the rest is constant or has its own
+lock.
 """
 
 from __future__ import annotations
 
-import http.client
+import itertools
 import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
 
 import requests
-import urllib3
 from requests.structures import CaseInsensitiveDict
 from tenacity import (
     RetryCallState,
@@ -32,7 +31,7 @@ from tenacity import (
 )
 
 from modelfs import __version__
-from modelfs.errors import Corrupt, DeadlinePassed, Error, TooManyRequests, Unavailable, Usage
+from modelfs.errors import Corrupt, DeadlinePassed, TooManyRequests, Unavailable, Usage
 from modelfs.registry import addresses, connections, envelopes, patience, transfer
 from modelfs.waiting import Clock
 
@@ -53,13 +52,16 @@ class Limits:
     `total` is for one call with all its retries; with what its caller adds it stays below
     `waiting.DEADLINE`. `read` is for the next piece of an answer, and for all of its head. The
     official client pages 200 names at a time; `document` is a hundred times what those need.
+    With three of ten requests failing, ten attempts all fail once in 170,000 calls; the first few
+    give up early on an answer that is lost, so that there is time for the others.
     """
 
     connect: float = 5.0
     read: float = 10.0
     total: float = 20.0
     document: int = 16 << 20
-    attempts: int = 8
+    attempts: int = 10
+    quick_tries: int = 4
     first_wait: float = 0.2
     longest_wait: float = 4.0
     connections: int = 32
@@ -68,12 +70,16 @@ class Limits:
 LIMITS = Limits()
 
 
-class _NotSent(Unavailable):
-    """The request never reached the host, so anything may be tried again."""
+@dataclass(frozen=True, slots=True)
+class _Try:
+    """One attempt of a call: until when it may take, and how long for each read.
 
+    `is_quick`: an answer that is late is given up earlier than `Limits.read`, to be asked for
+    again.
+    """
 
-class _Final(Unavailable):
-    """Trying again within this call would not help."""
+    deadline: float
+    is_quick: bool
 
 
 class _Closed(TooManyRequests):
@@ -118,9 +124,9 @@ class Http:
     ) -> dict[str, Any]:
         """The answer of POST `path` with `message`, both JSON objects."""
 
-        def once(deadline: float) -> dict[str, Any]:
-            with self._post(path, message, deadline) as answer:
-                document = answer.document(self._limits.document, deadline)
+        def once(this: _Try) -> dict[str, Any]:
+            with self._post(path, message, this) as answer:
+                document = answer.document(self._limits.document, this.deadline)
             return envelopes.checked(document)
 
         return self._retried(once, is_idempotent)
@@ -128,24 +134,24 @@ class Http:
     def locate(self, path: str, message: Mapping[str, object]) -> str:
         """The address that POST `path` with `message` redirects to. It is a secret."""
 
-        def once(deadline: float) -> str:
-            with self._post(path, message, deadline) as answer:
+        def once(this: _Try) -> str:
+            with self._post(path, message, this) as answer:
                 if answer.status not in _REDIRECTS:
                     raise Corrupt(f"{answer.host} sent no address of a file, but {answer.status}")
                 return addresses.redirected(answer.url, answer.headers.get("Location", ""))
 
         return self._retried(once, is_idempotent=True)
 
-    def _post(self, path: str, message: Mapping[str, object], deadline: float) -> _Answer:
+    def _post(self, path: str, message: Mapping[str, object], this: _Try) -> _Answer:
         answer = self._send(
             "POST",
             f"{self._base}/{path}",
             {"Content-Type": "application/json", "Accept": "application/json"},
-            deadline,
+            this,
             body=json.dumps(message).encode(),
         )
         try:
-            self._raise_for(answer, deadline)
+            self._raise_for(answer, this.deadline)
         except BaseException:
             answer.close()
             raise
@@ -175,22 +181,22 @@ class Http:
     def get(self, url: str, headers: Mapping[str, str]) -> _Answer:
         """GET `url`, following redirects; any answer but a complaint that may be retried."""
 
-        def once(deadline: float) -> _Answer:
-            answer = self._followed(url, headers, deadline)
+        def once(this: _Try) -> _Answer:
+            answer = self._followed(url, headers, this)
             if answer.status in (200, 206) or transfer.is_expired(answer.status):
                 return answer
             try:
-                self._raise_for(answer, deadline)
+                self._raise_for(answer, this.deadline)
                 raise Corrupt(f"{answer.host} sent no bytes, but {answer.status}")
             finally:
                 answer.close()
 
         return self._retried(once, is_idempotent=True)
 
-    def _followed(self, url: str, headers: Mapping[str, str], deadline: float) -> _Answer:
+    def _followed(self, url: str, headers: Mapping[str, str], this: _Try) -> _Answer:
         seen = {url}
         while True:
-            answer = self._send("GET", url, headers, deadline)
+            answer = self._send("GET", url, headers, this)
             if answer.status not in _REDIRECTS:
                 return answer
             answer.close()
@@ -206,23 +212,25 @@ class Http:
         method: str,
         url: str,
         headers: Mapping[str, str],
-        deadline: float,
+        this: _Try,
         body: bytes | None = None,
     ) -> _Answer:
         host = addresses.shown(url)
-        self._wait_for(host, deadline)
+        self._wait_for(host, this.deadline)
         fields = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **headers}
         if addresses.origin(url) == self._origin and (secret := self._authorization()):
             fields["Authorization"] = secret
         proxy = addresses.proxy_for(url, self._environ)
-        left = max(deadline - self._clock(), 0.001)
-        with _converted(host):
+        begun = self._clock()
+        left = max(this.deadline - begun, 0.001)
+        quick = self._gates.quick(host) if this.is_quick else left
+        with connections.converted(host):
             reply = self._session.request(
                 method,
                 url,
                 data=body,
                 headers=fields,
-                timeout=(min(self._limits.connect, left), min(self._limits.read, left)),
+                timeout=(min(self._limits.connect, left), min(self._limits.read, quick, left)),
                 allow_redirects=False,
                 stream=True,
                 proxies={"http": proxy, "https": proxy} if proxy else {},
@@ -230,7 +238,7 @@ class Http:
             )
         answer = _Answer(reply, url, host, self._clock)
         if reply.status_code not in (429, 503):
-            self._gates.answered(host)
+            self._gates.answered(host, self._clock() - begun)
         return answer
 
     def _authorities(self) -> bool | str:
@@ -258,31 +266,43 @@ class Http:
 
     # Trying again
 
-    def _retried(self, once: Callable[[float], T], is_idempotent: bool) -> T:
-        """What `once(deadline)` gives, tried again where that is safe and may help."""
+    def _retried(self, once: Callable[[_Try], T], is_idempotent: bool) -> T:
+        """What `once` gives, tried again where that is safe and may help."""
         deadline = self._clock() + self._limits.total
+        tries = itertools.count()
+
+        def attempt() -> T:
+            return once(_Try(deadline, is_idempotent and next(tries) < self._limits.quick_tries))
 
         def is_worth_it(error: BaseException) -> bool:
-            if isinstance(error, _Closed | _Final) or not isinstance(error, Unavailable):
+            if isinstance(error, _Closed | connections.Final) or not isinstance(error, Unavailable):
                 return False
-            return is_idempotent or isinstance(error, _NotSent | TooManyRequests)
+            return is_idempotent or isinstance(error, connections.NotSent | TooManyRequests)
 
         return Retrying(
             retry=retry_if_exception(is_worth_it),
-            # Full jitter: clients that failed together do not come back together.
-            wait=wait_random_exponential(self._limits.first_wait, self._limits.longest_wait),
+            wait=self._wait_before,
             stop=stop_after_attempt(self._limits.attempts) | stop_before_delay(self._limits.total),
             sleep=self._sleep,
             before_sleep=_log_retry,
             reraise=True,
-        )(once, deadline)
+        )(attempt)
+
+    def _wait_before(self, state: RetryCallState) -> float:
+        """Seconds before the next attempt; after a 429 the gate of the host knows."""
+        if state.outcome is not None and isinstance(state.outcome.exception(), TooManyRequests):
+            return 0.0
+        # Full jitter: clients that failed together do not come back together.
+        return wait_random_exponential(self._limits.first_wait, self._limits.longest_wait)(state)
 
     def _wait_for(self, host: str, deadline: float) -> None:
         """Wait until `host` may be asked; raise TooManyRequests at once if that is too late."""
-        while delay := self._gates.delay(host):
+        delay = self._gates.delay(host)
+        while delay:
             if self._clock() + delay >= deadline:
                 raise _Closed(f"{host} asks to be left alone for {delay:.0f} s")
             self._sleep(delay)
+            delay = self._gates.delay(host, has_waited=True)
         if self._clock() >= deadline:
             raise DeadlinePassed(f"no answer of {host} within {self._limits.total:g} s")
 
@@ -293,7 +313,7 @@ class Http:
 
     def _sleep(self, seconds: float) -> None:
         if self._closing.wait(seconds):
-            raise _Final("the registry's client is closed")
+            raise connections.Final("the registry's client is closed")
 
 
 def _log_retry(state: RetryCallState) -> None:
@@ -324,7 +344,7 @@ class _Answer:
         self._clock = clock
 
     def read1(self, size: int, /) -> bytes:
-        with _converted(self.host):
+        with connections.converted(self.host):
             return bytes(self._reply.raw.read1(size, decode_content=False))
 
     def document(self, limit: int, deadline: float) -> object:
@@ -345,7 +365,7 @@ class _Answer:
         return envelopes.parsed(bytes(content), self.host)
 
     def close(self) -> None:
-        with _converted(self.host):
+        with connections.converted(self.host):
             connections.give_back(self._reply.raw)
             self._reply.close()
 
@@ -354,36 +374,3 @@ class _Answer:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-@contextmanager
-def _converted(host: str) -> Iterator[None]:
-    """Foreign exceptions as ours. Their texts hold addresses, so only their kinds are told."""
-    try:
-        yield
-    except Error:
-        raise
-    except (requests.exceptions.SSLError, urllib3.exceptions.SSLError) as exc:
-        raise _Final(
-            f"the certificate of {host} is not trusted",
-            hint="REQUESTS_CA_BUNDLE names a file of certificate authorities",
-        ) from exc
-    except (requests.exceptions.ProxyError, requests.exceptions.ConnectTimeout) as exc:
-        raise _NotSent(f"no connection to {host}: {type(exc).__name__}") from exc
-    except (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError, TimeoutError) as exc:
-        raise DeadlinePassed(f"{host} did not answer in time") from exc
-    except requests.exceptions.ConnectionError as exc:
-        reason = getattr(exc.args[0] if exc.args else None, "reason", None)
-        if isinstance(reason, urllib3.exceptions.NewConnectionError):
-            raise _NotSent(f"no connection to {host}") from exc
-        raise Unavailable(f"the connection to {host} was lost") from exc
-    except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as exc:
-        raise Corrupt(f"an address of {host} makes no sense") from exc
-    except (
-        requests.exceptions.RequestException,
-        urllib3.exceptions.HTTPError,
-        http.client.HTTPException,
-        OSError,
-        ValueError,
-    ) as exc:
-        raise Unavailable(f"the connection to {host} was lost: {type(exc).__name__}") from exc

@@ -110,9 +110,9 @@ class RangeBody:
         """The next bytes, through as many connections as it takes."""
         since, losses = self._clock(), 0
         while True:
+            if self._stream is None:
+                self._stream = self._connect()
             try:
-                if self._stream is None:
-                    self._stream = self._connect()
                 if chunk := self._stream.read1(wanted):
                     return chunk
                 raise Unavailable(f"the answer ended early: {self._stop - self._at} bytes missing")

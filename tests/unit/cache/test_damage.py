@@ -10,6 +10,7 @@ import pytest
 from cache_sources import FakeSource, content, digests
 from modelfs.cache import BlockCache, CachedFile
 from modelfs.cache.blockmap import BLOCK
+from modelfs.cache.directory import Directory
 from modelfs.cache.keys import content_key
 from modelfs.cache.store import Store
 from modelfs.errors import Unavailable
@@ -86,8 +87,9 @@ def test_a_block_whose_bytes_a_power_cut_took_is_fetched_again(
 
 
 def test_a_file_that_was_replaced_is_not_finished(directory: Path) -> None:
-    store = Store(directory)
-    store.prepare()
+    cache_directory = Directory(directory)
+    cache_directory.prepare()
+    store = Store(cache_directory)
     key = content_key(digests(content(10), "md5"), 10)
     backing = store.create(key)
     backing.write_block(0, content(10))
@@ -100,8 +102,9 @@ def test_a_file_that_was_replaced_is_not_finished(directory: Path) -> None:
 
 
 def test_a_file_that_was_written_to_is_not_finished(directory: Path) -> None:
-    store = Store(directory)
-    store.prepare()
+    cache_directory = Directory(directory)
+    cache_directory.prepare()
+    store = Store(cache_directory)
     key = content_key(digests(content(10), "md5"), 10)
     backing = store.create(key)
     backing.write_block(0, content(10))

@@ -123,11 +123,24 @@ def test_a_host_is_left_alone_as_long_as_it_asked_and_longer_each_time() -> None
     assert 0 == gates.delay("b")
     now[0] = 10.0
     assert 0 == gates.delay("a")
-    gates.answered("a")
+    gates.answered("a", 0.1)
     waits = []
     for _ in range(10):
         gates.refused("a", None)
         waits.append(gates.delay("a"))
         now[0] += 100
     assert 0.25 <= waits[0] <= 0.75
-    assert 16 <= waits[-1] <= 32.25
+    assert 4 <= waits[-1] <= 8.25
+    for _ in range(10):
+        gates.refused("b", None)
+    assert gates.delay("b") <= 0.75
+
+
+def test_a_slow_host_is_waited_for_longer_than_a_quick_one() -> None:
+    gates = Gates(lambda: 0.0)
+    gates.answered("slow", 3.0)
+    gates.answered("quick", 0.1)
+    assert (9.0, 2.0, 2.0) == (gates.quick("slow"), gates.quick("quick"), gates.quick("new"))
+    for _ in range(100):
+        gates.answered("slow", 0.1)
+    assert 2.0 == gates.quick("slow")

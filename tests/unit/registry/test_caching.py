@@ -342,3 +342,19 @@ def test_a_closed_pool_of_workers_is_said_so(tmp_path: Path) -> None:
     registry = CachingRegistry(Memory(SAMPLE), shelf=Shelf(tmp_path), executor=threads, wait=wait)
     with pytest.raises(Unavailable, match="closed"):
         registry.account()
+
+
+def test_questions_that_workers_never_get_to_are_answered(tmp_path: Path) -> None:
+    inner = Memory(SAMPLE)
+    inner.gate.clear()
+    threads = ThreadPoolExecutor(1)
+    registry = CachingRegistry(inner, shelf=Shelf(tmp_path), executor=threads, wait=wait)
+    with ThreadPoolExecutor(2) as callers:
+        first = callers.submit(names, registry, "alice")
+        wait_for(lambda: inner.calls["children alice"])
+        second = callers.submit(names, registry, "bob")
+        wait_for(lambda: len(registry._asked) == 2 and threads._work_queue.qsize())
+        threads.shutdown(wait=False, cancel_futures=True)
+        assert Unavailable is type(second.exception(10))
+        inner.gate.set()
+        assert ["bert", "other"] == first.result(10)
