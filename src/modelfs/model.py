@@ -67,12 +67,16 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The content of one published version: its files, sorted by path, and its documents."""
+    """The content of one published version: its files, sorted by path, and its documents.
+
+    `is_final` is false while the registry may still be unpacking what was uploaded.
+    """
 
     files: tuple[File, ...] = ()
     documents: tuple[Document, ...] = ()
     rejected: tuple[Rejected, ...] = ()
     mtime: float | None = None
+    is_final: bool = True
 
     @classmethod
     def of(
@@ -191,6 +195,8 @@ class Traits:
     notes_limit: int = 0
     # Do versions have files, or only documents?
     has_files: bool = True
+    # For how many seconds after its publishing a version's list of files may still grow.
+    settling: float = 0.0
 
     @property
     def depth(self) -> int:

@@ -7,6 +7,7 @@ nothing here knows a particular registry.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -15,6 +16,8 @@ from modelfs.errors import InvalidName
 # The kernel's limits for a component (NAME_MAX) and for a path (PATH_MAX, less our mountpoint).
 NAME_MAX = 255
 PATH_MAX = 3072
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 # Written by operating systems into any directory they see; asking a registry for one is a waste.
 OS_JUNK = frozenset(
@@ -71,7 +74,7 @@ def name_fault(name: str) -> str:
         return "it means another directory"
     if "/" in name:
         return "it holds a slash"
-    if any(ord(char) < 32 or ord(char) == 127 for char in name):
+    if _CONTROL.search(name):
         return "it holds a control character"
     try:
         size = len(name.encode())

@@ -6,6 +6,11 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+from unittest import mock
+
+if TYPE_CHECKING:
+    from modelfs.registry.local import Store
 
 # When everything was published. Long ago, so that nothing is still settling.
 MOMENT = 1_700_000_000.0
@@ -122,6 +127,12 @@ def plant(directory: Path, models: Sequence[Model] = SAMPLE) -> None:
     from modelfs.registry.local import Store
 
     store = Store(directory, clock=lambda: MOMENT)
+    # Nobody pulls the plug while a test is prepared: waiting for the disk took most of the time.
+    with mock.patch("os.fsync"):
+        _fill(store, models)
+
+
+def _fill(store: Store, models: Sequence[Model]) -> None:
     store.start()
     try:
         for model in models:

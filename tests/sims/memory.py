@@ -42,6 +42,7 @@ class Memory:
             levels=("owner", "model", "framework", "instance", "version"),
             is_listed=listed,
             documents=((), (MODEL_DOCUMENT,), (), (), (NOTES,)),
+            settling=600.0,
         )
 
     def _asked(self, call: str, ref: Ref | None = None) -> None:

@@ -6,14 +6,19 @@ Owns the table of open handles. No lock: single operations of a dict and of a co
 from __future__ import annotations
 
 import itertools
+import time
 from dataclasses import dataclass
 from typing import Protocol
 
 from modelfs.cache.blocks import BlockCache
 from modelfs.cache.opened import CachedFile
-from modelfs.errors import WrongState
+from modelfs.errors import Error, Interrupted, WrongState
 from modelfs.fs.nodes import Node, Origin
-from modelfs.waiting import Wait
+from modelfs.waiting import Clock, Wait
+
+# The kernel does not tell a reader that its read-ahead failed, but reads the first page again at
+# once: if that waited as well, the reader would wait twice.
+_SAID_AGAIN = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +53,24 @@ class TextHandle:
         pass
 
 
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """What a read of [start, stop) ended in, and until when it is not tried again."""
+
+    start: int
+    stop: int
+    error: Error
+    until: float
+
+
 class PublishedHandle:
     """A published file, read through the cache."""
 
-    def __init__(self, cached: CachedFile, wait: Wait) -> None:
+    def __init__(self, cached: CachedFile, wait: Wait, clock: Clock) -> None:
         self._cached = cached
         self._wait = wait
+        self._clock = clock
+        self._failure: _Failure | None = None
 
     def read(self, size: int, offset: int) -> bytes | FileSlice:
         size = min(size, self._cached.size - offset)
@@ -62,7 +79,16 @@ class PublishedHandle:
         fd = self._cached.readable_fd(offset, size)
         if fd is not None:
             return FileSlice(fd, offset, size)
-        return self._wait(self._cached.fetch(offset, size))
+        failed = self._failure
+        if failed and failed.start <= offset < failed.stop and self._clock() < failed.until:
+            raise failed.error
+        try:
+            return self._wait(self._cached.fetch(offset, size))
+        except Interrupted:
+            raise
+        except Error as exc:
+            self._failure = _Failure(offset, offset + size, exc, self._clock() + _SAID_AGAIN)
+            raise
 
     def close(self) -> None:
         self._cached.close()
@@ -71,9 +97,10 @@ class PublishedHandle:
 class Handles:
     """The open files of one mount, by number."""
 
-    def __init__(self, cache: BlockCache, wait: Wait) -> None:
+    def __init__(self, cache: BlockCache, wait: Wait, clock: Clock = time.monotonic) -> None:
         self._cache = cache
         self._wait = wait
+        self._clock = clock
         self._numbers = itertools.count(1)
         self._open: dict[int, Handle] = {}
 
@@ -83,7 +110,7 @@ class Handles:
     def open(self, node: Node) -> int:
         """The number of a new handle on a file's node."""
         if node.origin is not None:
-            return self._add(PublishedHandle(self._cached(node.origin), self._wait))
+            return self._add(PublishedHandle(self._cached(node.origin), self._wait, self._clock))
         return self._add(TextHandle(node.content or b""))
 
     def __getitem__(self, number: int) -> Handle:

@@ -115,24 +115,35 @@ class Tree:
 
     def version(self, registry: Registry, ref: Ref) -> VersionTree:
         """The directory tree of the version `ref`."""
-        key = (registry.traits.identity, ref)
-        with self._lock:
-            if (known := self._versions.get(key)) is not None:
-                return known
+        known = self._known(registry, ref)
+        if known is not None and known.manifest.is_final:
+            return known
         manifest = registry.manifest(ref)
+        if known is not None and known.manifest is manifest:
+            return known
         mtime = registry.stat(ref).mtime or manifest.mtime
         tree = VersionTree(registry, ref, manifest, self._since if mtime is None else mtime)
         with self._lock:
             if len(tree) + 1 <= _MOST_FILES:
-                self._versions[key] = tree
+                self._versions[registry.traits.identity, ref] = tree
         return tree
+
+    def is_final(self, place: Place) -> bool:
+        """True in a version that we have seen and that cannot change any more."""
+        if place.registry is None or not place.is_in_version:
+            return False
+        known = self._known(place.registry, place.ref)
+        return known is not None and known.manifest.is_final
+
+    def _known(self, registry: Registry, ref: Ref) -> VersionTree | None:
+        with self._lock:
+            return self._versions.get((registry.traits.identity, ref))
 
     # Levels above the files.
 
     def _level(self, registry: Registry, ref: Ref, mtime: float) -> Node:
         ino = inode(identity(registry.traits.identity, ref))
-        is_fixed = registry.traits.is_version(ref)
-        return Node(Kind.DIRECTORY, ino, mtime=mtime, is_fixed=is_fixed)
+        return Node(Kind.DIRECTORY, ino, mtime=mtime)
 
     def _mtime(self, registry: Registry, ref: Ref) -> float:
         """The time of what `ref` names: the registry's, else its newest child's, else ours."""
@@ -140,8 +151,7 @@ class Tree:
         if entry.mtime is not None:
             return entry.mtime
         if registry.traits.is_version(ref):
-            with self._lock:
-                known = self._versions.get((registry.traits.identity, ref))
+            known = self._known(registry, ref)
             return known.mtime if known else self._since
         times = [child.mtime for child in entry.children or () if child.mtime is not None]
         return max(times, default=self._since)
@@ -181,7 +191,7 @@ class Tree:
             return version.node(path)
         if rest:
             return version.hidden_node(rest, lambda file: self._cached(Origin(registry, ref, file)))
-        return Node(Kind.DIRECTORY, version.ino(RESERVED), mtime=version.mtime, is_fixed=True)
+        return Node(Kind.DIRECTORY, version.ino(RESERVED), mtime=version.mtime)
 
     def _listing_in_version(self, registry: Registry, ref: Ref, path: str) -> Iterator[Listed]:
         version = self.version(registry, ref)

@@ -33,7 +33,7 @@ class VersionTree:
         self._registry = registry
         self._ref = ref
         self.mtime = mtime
-        self._manifest = manifest
+        self.manifest = manifest
         self._files = {file.path: file for file in manifest.files}
         # A real file of the registry's wins over a document of the same name.
         self._documents = {d.name: d for d in manifest.documents if d.name not in self._files}
@@ -45,7 +45,7 @@ class VersionTree:
 
     @property
     def files(self) -> tuple[File, ...]:
-        return self._manifest.files
+        return self.manifest.files
 
     def names(self, path: str) -> Names:
         """What the directory `path` lists ("" is the version itself)."""
@@ -60,10 +60,10 @@ class VersionTree:
             return self._file_node(file)
         ino = self.ino(path)
         if path in self._directories:
-            return Node(Kind.DIRECTORY, ino, mtime=self.mtime, is_fixed=True)
+            return Node(Kind.DIRECTORY, ino, mtime=self.mtime, is_fixed=self.manifest.is_final)
         if document := self._documents.get(path):
             mtime = self.mtime if document.mtime is None else document.mtime
-            return text_node(ino, document.content, mtime, is_fixed=True)
+            return text_node(ino, document.content, mtime, is_fixed=self.manifest.is_final)
         raise self._unknown(path)
 
     def ino(self, path: str) -> int:
@@ -75,7 +75,7 @@ class VersionTree:
             self.ino(file.path),
             size=file.size,
             mtime=self.mtime if file.mtime is None else file.mtime,
-            is_fixed=True,
+            is_fixed=self.manifest.is_final,
             origin=Origin(self._registry, self._ref, file),
         )
 
@@ -98,7 +98,7 @@ class VersionTree:
             text = self._hidden()[name]()
         except KeyError:
             raise self._unknown(f"{RESERVED}/{name}") from None
-        return text_node(ino, text, self.mtime, is_fixed=True)
+        return text_node(ino, text, self.mtime, is_fixed=self.manifest.is_final)
 
     def _hidden(self) -> dict[str, Callable[[], bytes]]:
         hidden: dict[str, Callable[[], bytes]] = {
@@ -114,7 +114,7 @@ class VersionTree:
         files = [
             {"path": file.path, "size": file.size, **_told(file.digests)} for file in self.files
         ]
-        rejected = [asdict(item) for item in self._manifest.rejected]
+        rejected = [asdict(item) for item in self.manifest.rejected]
         return _json({"ref": str(self._ref), "files": files, "rejected": rejected})
 
     def _status(self, cached: int) -> bytes:

@@ -47,6 +47,7 @@ class Operations(Protocol):
     def __call__(self, operation: str, *args: Any) -> Any: ...
 
 
+@cache
 def load() -> Any:
     """The FUSE binding; raises FuseMissing with what to install."""
     try:

@@ -111,7 +111,7 @@ class Ops:
         try:
             node = self._tree.node(place)
         except NotFound:
-            if place.is_in_version and place.path:
+            if place.path and self._tree.is_final(place):
                 self._reply().valid = _FOREVER  # nor will there ever be such a file
             raise
         if node.is_fixed:
@@ -140,7 +140,7 @@ class Ops:
     def _opendir(self, path: str) -> int:
         place = self._tree.place(path)
         listing = list(self._tree.listing(place))
-        if place.is_in_version:
+        if self._tree.is_final(place):
             self._reply().flags = OpenFlag.KEEP_CACHE | OpenFlag.CACHE_DIR
         number = next(self._numbers)
         self._listings[number] = listing

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, MutableMapping
 from concurrent.futures import Executor, Future, InvalidStateError
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
 
 from cachetools import LRUCache, TTLCache
@@ -45,9 +45,6 @@ _TTL_MISSING = 5.0
 _TTL_OLD = 10.0
 # How long somebody waits for a fresh answer if an old one is at hand.
 _PATIENCE = 3.0
-# The registry may still be unpacking a version that is younger than this: its list of files is
-# then not the last one. Kaggle takes minutes for large archives.
-_SETTLING = 600.0
 # Names and small answers: some 300 bytes each.
 _MOST_ANSWERS = 50_000
 # Files in remembered manifests, some 300 bytes each.
@@ -141,7 +138,11 @@ class CachingRegistry:
         with self._lock:
             if (known := self._manifests.get(ref)) is not None:
                 return known
-        return self._answer("manifest", ref, plain.MANIFEST, lambda: self._inner.manifest(ref))
+        return self._answer("manifest", ref, plain.MANIFEST, lambda: self._manifest(ref))
+
+    def _manifest(self, ref: Ref) -> Manifest:
+        manifest = self._inner.manifest(ref)
+        return replace(manifest, is_final=self._is_settled(manifest))
 
     def open(self, ref: Ref, file: File, start: int, stop: int) -> Body:
         if self._is_offline:
@@ -255,12 +256,15 @@ class CachingRegistry:
         shelved = plain.loaded(plain.MANIFEST, self._shelf.read(kind, ref))
         if shelved is None or not self._is_settled(shelved):
             return None
-        self._remember(question, shelved, 0)
-        return shelved
+        final = replace(shelved, is_final=True)
+        self._remember(question, final, 0)
+        return final
 
     def _is_settled(self, manifest: Manifest) -> bool:
+        """True if the registry cannot be unpacking it any more."""
+        settling = self.traits.settling
         age = self._now() - (manifest.mtime or 0.0)
-        return bool(manifest.files) and age > _SETTLING
+        return not settling or (bool(manifest.files) and age > settling)
 
     def _old(self, question: _Question, error: Error) -> Any:
         """What was known before; raises `error` if nothing was."""

@@ -55,6 +55,13 @@ def connect(
     return Http(base, authorization=authorization, environ=environ, limits=limits)
 
 
+# Kaggle unpacks uploaded archives after a version is there, large ones for minutes.
+_SETTLING = 600.0
+
+# The identity of the one that everybody means.
+KAGGLE = "kaggle"
+
+
 class KaggleRegistry:
     """Kaggle Models, or a server that speaks its protocol, read.
 
@@ -84,6 +91,7 @@ class KaggleRegistry:
             levels=_LEVELS,
             is_listed=(False, True, True, True, True),
             documents=((), (metadata.MODEL,), (), (metadata.INSTANCE,), (NOTES,)),
+            settling=_SETTLING if identity == KAGGLE else 0.0,
         )
 
     @property

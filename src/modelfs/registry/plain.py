@@ -60,6 +60,7 @@ def _dump_manifest(manifest: Manifest) -> Any:
         "documents": [_dump_document(document) for document in manifest.documents],
         "rejected": [[item.path, item.reason] for item in manifest.rejected],
         "mtime": manifest.mtime,
+        "is_final": manifest.is_final,
     }
 
 
@@ -69,6 +70,7 @@ def _load_manifest(value: Any) -> Manifest:
         tuple(map(_load_document, value["documents"])),
         tuple(Rejected(path, reason) for path, reason in value["rejected"]),
         value["mtime"],
+        bool(value["is_final"]),
     )
 
 

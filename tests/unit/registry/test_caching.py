@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -138,6 +139,19 @@ def test_a_manifest_is_asked_for_once_and_never_again(remembered: Make, clock: T
     assert 1 == inner.calls["manifest alice/bert/pytorch/base/1"]
 
 
+def test_a_registry_whose_versions_are_complete_at_once_is_not_asked_again(
+    remembered: Make, clock: Time
+) -> None:
+    version = "alice/bert/pytorch/base/1"
+    inner = Memory({version: {"a": b"a"}}, mtime=time.time())
+    inner.traits = replace(inner.traits, settling=0.0)
+    registry = remembered(inner)
+    assert registry.manifest(ref(version)).is_final
+    clock.now += 31
+    registry.manifest(ref(version))
+    assert 1 == inner.calls[f"manifest {version}"]
+
+
 @pytest.mark.parametrize("files", [{}, {"a": b"a"}])
 def test_a_manifest_that_may_still_grow_is_not_kept(
     remembered: Make, clock: Time, files: dict[str, bytes]
@@ -146,6 +160,7 @@ def test_a_manifest_that_may_still_grow_is_not_kept(
     inner = Memory({version: files}, mtime=time.time() if files else 1_700_000_000.0)
     registry = remembered(inner)
     assert len(files) == len(registry.manifest(ref(version)).files)
+    assert not registry.manifest(ref(version)).is_final
     inner.versions[ref(version)] = {"a": b"a", "b": b"b"}
     clock.now += 31
     assert 2 == len(registry.manifest(ref(version)).files)
