@@ -49,6 +49,8 @@ class Config:
     # Owners to show in a registry that cannot list its owners.
     owners: tuple[str, ...] = ()
     token_file: Path | None = None
+    # Of new instances, unless their metadata file says another; Kaggle's own template has this one.
+    license: str = "Apache 2.0"
     home: Path = field(default_factory=Path.home)
     # What is left of the environment: proxies, CA bundles, the official clients' credentials.
     environ: Mapping[str, str] = field(
@@ -119,6 +121,7 @@ _VARIABLES = {
     "MODELFS_CACHE_SIZE": "cache_size",
     "MODELFS_STATE_DIR": "state_dir",
     "MODELFS_TOKEN_FILE": "token_file",
+    "MODELFS_LICENSE": "license",
 }
 
 

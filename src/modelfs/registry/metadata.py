@@ -15,6 +15,26 @@ from modelfs.registry import frameworks
 MODEL = "model-metadata.json"
 INSTANCE = "model-instance-metadata.json"
 
+# The keys that can change, and what they are called in a registry directory.
+MODEL_FIELDS = {
+    "title": "title",
+    "subtitle": "subtitle",
+    "isPrivate": "is_private",
+    "description": "description",
+    "publishTime": "publish_time",
+    "provenanceSources": "provenance_sources",
+}
+INSTANCE_FIELDS = {
+    "overview": "overview",
+    "usage": "usage",
+    "licenseName": "license_name",
+    "fineTunable": "fine_tunable",
+    "trainingData": "training_data",
+    "modelInstanceType": "instance_type",
+    "baseModelInstance": "base_model_instance",
+    "externalBaseModelUrl": "external_base_model_url",
+}
+
 _TYPE_PREFIX = "MODEL_INSTANCE_TYPE_"
 _TYPES = ("UNSPECIFIED", "BASE_MODEL", "KAGGLE_VARIANT", "EXTERNAL_VARIANT")
 _BY_BARE_TYPE = {words.replace("_", "").lower(): words for words in _TYPES}

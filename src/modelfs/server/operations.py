@@ -33,26 +33,6 @@ from modelfs.server.wire import Fields
 # Deeper than any path can be: a path has at most 3072 bytes, but nobody nests like that.
 _DEPTH_MAX = 200
 
-# Field on the wire -> ours, for what an update can change.
-_MODEL_FIELDS = {
-    "title": "title",
-    "subtitle": "subtitle",
-    "isPrivate": "is_private",
-    "description": "description",
-    "publishTime": "publish_time",
-    "provenanceSources": "provenance_sources",
-}
-_INSTANCE_FIELDS = {
-    "overview": "overview",
-    "usage": "usage",
-    "licenseName": "license_name",
-    "fineTunable": "fine_tunable",
-    "trainingData": "training_data",
-    "modelInstanceType": "instance_type",
-    "baseModelInstance": "base_model_instance",
-    "externalBaseModelUrl": "external_base_model_url",
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -115,7 +95,7 @@ class Operations:
 
     def update_model(self, call: Call) -> Reply:
         owner, slug = self._owned_model(call)
-        changes = _changes(call.fields, _MODEL_FIELDS)
+        changes = _changes(call.fields, metadata.MODEL_FIELDS)
         return _model_done(self._store.update_model(owner, slug, changes), call.base)
 
     def delete_model(self, call: Call) -> Reply:
@@ -143,7 +123,9 @@ class Operations:
                 frameworks.parse(body.text("framework")),
                 body.text("instanceSlug"),
                 bundle=_bundle(body),
-                fields={ours: _value(body, wire) for wire, ours in _INSTANCE_FIELDS.items()},
+                fields={
+                    ours: _value(body, wire) for wire, ours in metadata.INSTANCE_FIELDS.items()
+                },
                 notes=body.text("versionNotes"),
             )
         except Exists as exc:
@@ -153,7 +135,7 @@ class Operations:
 
     def update_model_instance(self, call: Call) -> Reply:
         name = self._owned_instance(call)
-        changes = _changes(call.fields, _INSTANCE_FIELDS)
+        changes = _changes(call.fields, metadata.INSTANCE_FIELDS)
         return _instance_done(self._store.update_instance(*name, changes), call.base)
 
     def delete_model_instance(self, call: Call) -> Reply:
