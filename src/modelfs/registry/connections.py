@@ -28,6 +28,8 @@ from modelfs.errors import Corrupt, DeadlinePassed, Error, Unavailable
 _BUFFER = 1 << 16
 # For a free connection; more workers than connections is a mistake of ours that must not hang.
 _POOL_WAIT = 10.0
+# For a receiver that takes no byte of what is sent.
+SENDING = 20.0
 # For the head of an answer where no time-out was given; every request of ours has one.
 _HEAD = 10.0
 
@@ -83,6 +85,20 @@ class _Watched:
     def makefile(self, mode: Literal["rb"], *_: object) -> io.BufferedReader:
         raw = self._sock.makefile(mode, buffering=0)
         return io.BufferedReader(_Guard(raw, self._sock, self), _BUFFER)
+
+    def sendall(self, data: Any, /) -> None:
+        """Send everything, for as long as the receiver takes some of it.
+
+        The standard library's own has the time-out for all of `data`, which a slow line exceeds.
+        """
+        idle = self._sock.gettimeout()
+        view = memoryview(data).cast("B")
+        self._sock.settimeout(SENDING)
+        try:
+            while view:
+                view = view[self._sock.send(view) :]
+        finally:
+            self._sock.settimeout(idle)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sock, name)

@@ -13,7 +13,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -32,7 +32,8 @@ from tenacity import (
 
 from modelfs import __version__
 from modelfs.errors import Corrupt, DeadlinePassed, TooManyRequests, Unavailable, Usage
-from modelfs.registry import addresses, connections, envelopes, patience, transfer
+from modelfs.model import Part
+from modelfs.registry import addresses, connections, envelopes, patience, transfer, uploading
 from modelfs.waiting import Clock
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,9 @@ class Limits:
     official client pages 200 names at a time; `document` is a hundred times what those need.
     With three of ten requests failing, ten attempts all fail once in 170,000 calls; the first few
     give up early on an answer that is lost, so that there is time for the others.
+
+    `submit` is for what is asked once and takes as long as it takes; `stall` for the storage to
+    say something about an upload whose bytes it has.
     """
 
     connect: float = 5.0
@@ -64,6 +68,8 @@ class Limits:
     quick_tries: int = 4
     first_wait: float = 0.2
     longest_wait: float = 4.0
+    submit: float = 120.0
+    stall: float = 20.0
     connections: int = 32
 
 
@@ -75,11 +81,12 @@ class _Try:
     """One attempt of a call: until when it may take, and how long for each read.
 
     `is_quick`: an answer that is late is given up earlier than `Limits.read`, to be asked for
-    again.
+    again. `read`, unless 0, is instead of `Limits.read`.
     """
 
     deadline: float
     is_quick: bool
+    read: float = 0.0
 
 
 class _Closed(TooManyRequests):
@@ -124,12 +131,17 @@ class Http:
     ) -> dict[str, Any]:
         """The answer of POST `path` with `message`, both JSON objects."""
 
-        def once(this: _Try) -> dict[str, Any]:
-            with self._post(path, message, this) as answer:
-                document = answer.document(self._limits.document, this.deadline)
-            return envelopes.checked(document)
+        return self._retried(lambda this: self._asked(path, message, this), is_idempotent)
 
-        return self._retried(once, is_idempotent)
+    def submit(self, path: str, message: Mapping[str, object]) -> dict[str, Any]:
+        """The same for work that takes long: asked once, whatever comes of it."""
+        seconds = self._limits.submit
+        return self._asked(path, message, _Try(self._clock() + seconds, False, seconds))
+
+    def _asked(self, path: str, message: Mapping[str, object], this: _Try) -> dict[str, Any]:
+        with self._post(path, message, this) as answer:
+            document = answer.document(self._limits.document, this.deadline)
+        return envelopes.checked(document)
 
     def locate(self, path: str, message: Mapping[str, object]) -> str:
         """The address that POST `path` with `message` redirects to. It is a secret."""
@@ -205,6 +217,39 @@ class Http:
                 raise Corrupt(f"{answer.host} redirects without an end")
             seen.add(url)
 
+    def upload(
+        self, url: str, part: Part, fd: int, progress: Callable[[int], None], *, is_new: bool
+    ) -> None:
+        """Send the file `fd` to an upload's address, which the API gave; see `uploading`."""
+
+        def sent(count: int) -> None:
+            self._sleep(0)
+            progress(count)
+
+        uploading.Upload(
+            lambda headers, body: self._put(addresses.redirected(self._base, url), headers, body),
+            part,
+            fd,
+            progress=sent,
+            pause=self._pause,
+            is_lasting=lambda error: isinstance(error, _Closed | connections.Final),
+            is_new=is_new,
+        ).run()
+
+    def _put(
+        self, url: str, headers: Mapping[str, str], body: Iterable[bytes] | None
+    ) -> uploading.Reply:
+        this = _Try(self._clock() + self._limits.total, False, self._limits.stall)
+        document: object = None
+        with self._send("PUT", url, headers, this, body, is_signed=True) as answer:
+            self._note_refusal(answer)
+            try:
+                until = self._clock() + self._limits.read
+                document = answer.document(self._limits.document, until)
+            except (Corrupt, Unavailable):  # the head says enough
+                pass
+            return uploading.Reply(answer.status, answer.headers, document, answer.host)
+
     # One request
 
     def _send(
@@ -213,24 +258,29 @@ class Http:
         url: str,
         headers: Mapping[str, str],
         this: _Try,
-        body: bytes | None = None,
+        body: bytes | Iterable[bytes] | None = None,
+        *,
+        is_signed: bool = False,
     ) -> _Answer:
+        """Send a request; one to a signed address needs no credentials and gets none."""
         host = addresses.shown(url)
         self._wait_for(host, this.deadline)
         fields = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **headers}
-        if addresses.origin(url) == self._origin and (secret := self._authorization()):
+        is_ours = not is_signed and addresses.origin(url) == self._origin
+        if is_ours and (secret := self._authorization()):
             fields["Authorization"] = secret
         proxy = addresses.proxy_for(url, self._environ)
         begun = self._clock()
         left = max(this.deadline - begun, 0.001)
         quick = self._gates.quick(host) if this.is_quick else left
+        read = this.read or min(self._limits.read, quick, left)
         with connections.converted(host):
             reply = self._session.request(
                 method,
                 url,
                 data=body,
                 headers=fields,
-                timeout=(min(self._limits.connect, left), min(self._limits.read, quick, left)),
+                timeout=(min(self._limits.connect, left), read),
                 allow_redirects=False,
                 stream=True,
                 proxies={"http": proxy, "https": proxy} if proxy else {},
@@ -238,7 +288,8 @@ class Http:
             )
         answer = _Answer(reply, url, host, self._clock)
         if reply.status_code not in (429, 503):
-            self._gates.answered(host, self._clock() - begun)
+            # How long bytes take to be sent says nothing of how quick its answers are.
+            self._gates.answered(host, 0.0 if is_signed else self._clock() - begun)
         return answer
 
     def _authorities(self) -> bool | str:
@@ -257,12 +308,15 @@ class Http:
             document = answer.document(self._limits.document, deadline)
         except (Corrupt, Unavailable):  # the status says enough
             pass
-        error = envelopes.failure(answer.status, document, answer.host)
+        self._note_refusal(answer)
+        raise envelopes.failure(answer.status, document, answer.host)
+
+    def _note_refusal(self, answer: _Answer) -> None:
+        """Leave a host alone that asks for it."""
         if answer.status in (429, 503):
             asked = patience.retry_after(answer.headers.get("Retry-After"), time.time())
             if answer.status == 429 or asked is not None:
                 self._gates.refused(answer.host, asked)
-        raise error
 
     # Trying again
 
