@@ -7,6 +7,8 @@ the caller's thread, with no lock. One lock guards the two tables; it is never h
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 import time
 from dataclasses import dataclass
@@ -33,9 +35,14 @@ from modelfs.cache.opened import CachedFile
 from modelfs.cache.settle import Settler
 from modelfs.cache.space import Room, Usage
 from modelfs.cache.store import Store
-from modelfs.errors import Unavailable
+from modelfs.errors import NoSpace, Unavailable
 from modelfs.model import Digests
 from modelfs.waiting import Clock
+
+NOT_TOLD = Digests()
+
+# Why a file cannot have a second name in the cache: other disk, or one that knows no such names.
+_NO_LINK = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS})
 
 # For the threads to end; what hangs in a request by then is left behind.
 _STOP = 5.0
@@ -125,6 +132,41 @@ class BlockCache:
         if name.content is None and size and (key := self._key(identity, size, digests)):
             name.show(self._acquire(name, key, digests))
         return CachedFile(name, self._fetcher, self._binder, self._close)
+
+    def adopt(
+        self, identity: str, size: int, digests: Digests, path: Path, told: Digests = NOT_TOLD
+    ) -> bool:
+        """Take in the local file that was published as `identity`; True if it need not be fetched.
+
+        `digests` are of its bytes, md5 among them, and the caller vouches for them; `told` is what
+        the registry's listing says. Where that is nothing, registries tell an md5 with the bytes.
+        The file gets a second name here, its modification time changes, and nobody may write to it
+        any more; one that has several names or lies on another disk is copied.
+        """
+        told = legible(told)
+        if not told:
+            told = Digests(md5=digests.md5)
+            self._log.add(identity_hash(identity), Known(size, told, digests.sha256))
+        key = content_key(told, size) or private_key(identity, size)
+        if not size or self._store.is_finished(key):
+            return True
+        if not self._room.fits(size):
+            return False
+        try:
+            if os.lstat(path).st_nlink > 1:
+                raise OSError(errno.EMLINK, os.strerror(errno.EMLINK))
+            self._store.adopt(key, path, is_copied=False)
+            self._room.grow(size)
+            return True
+        except OSError as exc:
+            if exc.errno not in _NO_LINK:
+                return False
+        try:
+            self._room.reserve(size)
+            self._store.adopt(key, path, is_copied=True)
+        except (NoSpace, OSError):
+            return False
+        return True
 
     def status(self, identity: str, size: int, digests: Digests) -> CacheState:
         """What is here of a file, without touching it."""

@@ -1,4 +1,4 @@
-"""Threads that work for the cache: what readers wait for first, then what they may want next.
+"""Threads that work for one owner: what somebody waits for first, then what may be wanted next.
 
 Owns the threads and the queue; knows nothing of what the tasks do. One lock guards the queue and
 is never held while a task runs. Started after the mount's fork, stopped within a deadline: a
@@ -30,8 +30,9 @@ _KEPT = 4
 class Crew:
     """Worker threads with one queue: urgent tasks before others, in order of arrival."""
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, name: str = "cache") -> None:
         self._workers = workers
+        self._name = name
         self._most_idle_tasks = max(1, workers - _KEPT)
         self._changed = threading.Condition()
         self._urgent: deque[Task] = deque()
@@ -45,7 +46,7 @@ class Crew:
     def start(self) -> None:
         self._is_stopping = False
         for number in range(self._workers):
-            thread = threading.Thread(target=self._run, name=f"cache-{number}", daemon=True)
+            thread = threading.Thread(target=self._run, name=f"{self._name}-{number}", daemon=True)
             self._threads.append(thread)
             thread.start()
 
@@ -83,7 +84,7 @@ class Crew:
             try:
                 task(buffer)
             except Exception:
-                log.exception("a task of the cache failed")
+                log.exception("a task of the %s failed", self._name)
             # An idle thread keeps nothing open.
             del task, found
             if not is_urgent:

@@ -101,14 +101,7 @@ class Directory:
 
     def sync(self) -> None:
         """Make everything written to the cache's disk durable."""
-        fd = os.open(self.path, _DIRECTORY)
-        try:
-            libc = ctypes.CDLL(None, use_errno=True)
-            if libc.syncfs(fd) != 0:
-                code = ctypes.get_errno()
-                raise OSError(code, os.strerror(code))
-        finally:
-            os.close(fd)
+        sync_disk(self.path)
 
     def space(self) -> Space:
         found = os.statvfs(self.path)
@@ -145,6 +138,18 @@ class Directory:
             return
         if self._mode != 0o700:
             path.chmod(self._mode)
+
+
+def sync_disk(directory: Path) -> None:
+    """Make everything written to the disk that `directory` is on durable."""
+    fd = os.open(directory, _DIRECTORY)
+    try:
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.syncfs(fd) != 0:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code))
+    finally:
+        os.close(fd)
 
 
 def entries(directory: Path) -> Iterator[tuple[str, os.stat_result]]:

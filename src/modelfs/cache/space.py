@@ -80,6 +80,14 @@ class Room:
             if self._used is not None:
                 self._used = max(0, self._used - size)
 
+    def fits(self, size: int) -> bool:
+        """True if something of that size is not too large for the budget, were it alone."""
+        return size <= self._budget
+
+    def grow(self, size: int) -> None:
+        """That much has come in without being written; what is too much goes when asked next."""
+        self.refund(-size)
+
     def usage(self) -> Usage:
         """Counted now."""
         stored = list(self._store.scan())

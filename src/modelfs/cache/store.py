@@ -18,10 +18,12 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 from modelfs.cache import locks
 from modelfs.cache.backing import Backing, Instance
@@ -38,6 +40,8 @@ _USED_STEP = 60.0
 _LEFTOVER_AGE = 3600.0
 # Another process holds these locks for a few system calls.
 _PATIENCE, _PAUSE = 2.0, 0.002
+# Large enough that calls do not count, small enough for memory not to.
+_COPY = 1 << 20
 
 
 class Store:
@@ -112,6 +116,35 @@ class Store:
             finally:
                 os.close(fd)
             _unlink(key + MAP, shard)
+
+    def adopt(self, key: str, path: Path, *, is_copied: bool) -> None:
+        """Make the file at `path`, whose bytes are right, the finished one of `key`.
+
+        It has two names then, or is copied. Bytes are on disk before it is called finished.
+        """
+        name = f"{key}.{os.getpid()}.{threading.get_ident()}{TEMPORARY}"
+        with self._directory.shard(key, is_made=True) as shard:
+            _unlink(name, shard)
+            try:
+                if is_copied:
+                    _copy(path, name, shard)
+                else:
+                    os.link(path, name, dst_dir_fd=shard, follow_symlinks=False)
+                fd = os.open(name, os.O_RDONLY | FILE, dir_fd=shard)
+                try:
+                    found = os.fstat(fd)
+                    if not stat.S_ISREG(found.st_mode) or found.st_size != size_of(key):
+                        raise OSError(errno.EINVAL, "not the file that was to be adopted")
+                    os.fsync(fd)
+                    os.fchmod(fd, 0o600)
+                    self._directory.share(fd)
+                    _seal(fd, key)
+                finally:
+                    os.close(fd)
+                os.rename(name, key, src_dir_fd=shard, dst_dir_fd=shard)
+            except OSError:
+                _unlink(name, shard)
+                raise
 
     def reseal(self, key: str, backing: Backing) -> None:
         """Vouch again for a finished file that somebody touched and that was hashed again."""
@@ -282,6 +315,17 @@ def _attempts() -> Iterator[None]:
     while time.monotonic() < end:
         time.sleep(_PAUSE)
         yield None
+
+
+def _copy(path: Path, name: str, shard: int) -> None:
+    """A new file `name` with the bytes of `path`."""
+    source = os.open(path, os.O_RDONLY | FILE)
+    try:
+        target = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | FILE, 0o600, dir_fd=shard)
+        with os.fdopen(source, "rb", closefd=False) as reader, os.fdopen(target, "wb") as writer:
+            shutil.copyfileobj(reader, writer, _COPY)
+    finally:
+        os.close(source)
 
 
 def _note_use(fd: int, found: os.stat_result) -> None:
