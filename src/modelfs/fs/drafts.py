@@ -44,6 +44,8 @@ class Event(enum.StrEnum):
     CHECKED = "checked"
     REFUSED = "refused"
     CREATED = "created"
+    # It is being removed, or nobody wants it published any more.
+    CANCELLED = "cancelled"
 
 
 _NEXT: dict[State, dict[Event, State]] = {
@@ -53,6 +55,7 @@ _NEXT: dict[State, dict[Event, State]] = {
         Event.NOTED_BY_WRITER: State.ARMED,
         Event.QUIET: State.OPEN,
         Event.ASKED: State.SEALED,
+        Event.CANCELLED: State.OPEN,
     },
     State.ARMED: {
         Event.CHANGED: State.ARMED,
@@ -60,14 +63,20 @@ _NEXT: dict[State, dict[Event, State]] = {
         Event.NOTED_BY_WRITER: State.ARMED,
         Event.QUIET: State.SEALED,
         Event.ASKED: State.SEALED,
+        # The mount ended while it was waiting for quiet.
+        Event.REFUSED: State.FAILED,
+        Event.CANCELLED: State.OPEN,
     },
     State.SEALED: {
         Event.CHECKED: State.UPLOADING,
         Event.REFUSED: State.FAILED,
+        Event.CANCELLED: State.OPEN,
     },
     State.UPLOADING: {
         Event.REFUSED: State.FAILED,
         Event.CREATED: State.PUBLISHED,
+        # Only before the version may have been asked for: the publisher sees to that.
+        Event.CANCELLED: State.OPEN,
     },
     State.FAILED: {
         Event.CHANGED: State.FAILED,
@@ -75,6 +84,7 @@ _NEXT: dict[State, dict[Event, State]] = {
         Event.NOTED_BY_WRITER: State.ARMED,
         Event.QUIET: State.FAILED,
         Event.ASKED: State.SEALED,
+        Event.CANCELLED: State.OPEN,
     },
     State.PUBLISHED: {},
 }

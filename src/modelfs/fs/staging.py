@@ -48,6 +48,7 @@ class Staging:
             raise WrongState("another mount of this registry keeps the drafts") from None
         self._lock_fd = fd
         self._local = set(self._find(Ref()))
+        self._drop_orphans()
 
     def stop(self) -> None:
         if self._lock_fd >= 0:
@@ -127,18 +128,17 @@ class Staging:
 
     def write_journal(self, ref: Ref, value: dict[str, Any]) -> None:
         """Remember `value` about a draft; when this returns, a power cut does not lose it."""
-        path = self._journal_of(ref)
-        temporary = path.with_suffix(".new")
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(fd, "wb") as file:
-            file.write(json.dumps(value).encode())
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        sync_directory(path.parent)
+        write_durably(self._journal_of(ref), json.dumps(value).encode())
 
     def _journal_of(self, ref: Ref) -> Path:
         return self._journal / f"{hashlib.sha256(str(ref).encode()).hexdigest()[:32]}.json"
+
+    def _drop_orphans(self) -> None:
+        """Remove the journals of drafts that are gone: a new one may get such a name."""
+        kept = {self._journal_of(ref).name for ref in self.drafts()}
+        for path in self._journal.iterdir():
+            if path.name not in kept:
+                path.unlink()
 
     def _find(self, ref: Ref) -> Iterator[Ref]:
         """Every local name below `ref`, down to the drafts; what is in those is theirs."""
@@ -150,6 +150,18 @@ class Staging:
             yield below
             if is_directory and below.depth < self._depth:
                 yield from self._find(below)
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Make or replace a file, for our eyes only, whole or not at all; a power cut keeps it."""
+    temporary = path.with_suffix(".new")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(fd, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    sync_directory(path.parent)
 
 
 def sync_directory(path: Path) -> None:
