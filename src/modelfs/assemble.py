@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from hashlib import sha256
 
 from modelfs.cache.blocks import BlockCache
 from modelfs.config import Config
+from modelfs.errors import Error
+from modelfs.fs.deleting import Deletions
+from modelfs.fs.documents import Documents
 from modelfs.fs.handles import Handles, cached_bytes
+from modelfs.fs.local import Local
+from modelfs.fs.publish import Publisher
+from modelfs.fs.staging import Staging
 from modelfs.fs.tree import Tree
 from modelfs.registry import open_registry
-from modelfs.registry.base import Registry
+from modelfs.registry.base import Registry, WritableRegistry
 from modelfs.registry.caching import CachingRegistry
 from modelfs.registry.shelf import shelf_for
 from modelfs.waiting import Wait
 
+log = logging.getLogger(__name__)
+
 # Questions to registries in flight at once; each is one small request.
 _ASKERS = 8
+# Edited metadata and deletions on their way at once.
+_CHANGERS = 4
 # Ranges on their way at once, of all files together.
 _FETCHERS = 16
 
@@ -29,23 +42,41 @@ class Parts:
     cache: BlockCache
     tree: Tree
     handles: Handles
+    deletions: Deletions
+    # What is local, by the identity of the registry; those that may not be written to are left out.
+    locals: dict[str, Local]
     askers: ThreadPoolExecutor
+    # Changes of what is published, each of which may ask questions in turn.
+    changers: ThreadPoolExecutor
 
     def start(self) -> None:
-        """Start threads and look at the cache directory: after any fork."""
+        """Start threads and look at the cache and state directories: after any fork."""
         self.cache.start()
+        for identity, local in list(self.locals.items()):
+            try:
+                local.start()
+            except (Error, OSError) as exc:
+                log.warning("nothing can be published to %s from here: %s", identity, exc)
+                del self.locals[identity]
 
     def stop(self) -> None:
-        """End the threads; what hangs in a request is left behind."""
-        self.askers.shutdown(wait=False, cancel_futures=True)
+        """End the threads; what hangs in a request is left behind, what was sent half goes on."""
+        for local in self.locals.values():
+            local.stop()
+        for executor in (self.changers, self.askers):
+            executor.shutdown(wait=False, cancel_futures=True)
         self.cache.stop()
         for registry in self.registries.values():
             registry.close()
 
 
-def assemble(config: Config, wait: Wait) -> Parts:
-    """The parts that `config` describes, whose callers wait through `wait`."""
+def assemble(config: Config, wait: Wait, caller: Callable[[], int]) -> Parts:
+    """The parts that `config` describes, whose callers wait through `wait`.
+
+    `caller` tells the process that is being served.
+    """
     askers = ThreadPoolExecutor(_ASKERS, thread_name_prefix="ask")
+    changers = ThreadPoolExecutor(_CHANGERS, thread_name_prefix="change")
     registries = {
         mount.name: _remembered(open_registry(mount.spec, config), config, askers, wait)
         for mount in config.registries
@@ -56,18 +87,52 @@ def assemble(config: Config, wait: Wait) -> Parts:
         floor=config.cache_floor,
         workers=_FETCHERS,
     )
+    tree = Tree(registries, lambda origin: cached_bytes(cache, origin))
+    writable = [] if config.is_read_only else registries.values()
+    locals = {
+        registry.traits.identity: _local(registry, config, cache, tree, changers, wait, caller)
+        for registry in writable
+        if registry.traits.is_writable
+    }
     return Parts(
-        registries=registries,
+        registries=dict(registries),
         cache=cache,
-        tree=Tree(registries, lambda origin: cached_bytes(cache, origin)),
+        tree=tree,
         handles=Handles(cache, wait),
+        deletions=Deletions(is_allowed=config.is_deleting),
+        locals=locals,
         askers=askers,
+        changers=changers,
     )
+
+
+def _local(
+    registry: WritableRegistry,
+    config: Config,
+    cache: BlockCache,
+    tree: Tree,
+    changers: ThreadPoolExecutor,
+    wait: Wait,
+    caller: Callable[[], int],
+) -> Local:
+    """The drafts of one registry."""
+    traits = registry.traits
+    name = sha256(traits.identity.encode()).hexdigest()[:16]
+    staging = Staging(config.state_dir / "drafts" / name, traits.depth)
+    publisher = Publisher(
+        registry,
+        staging,
+        cache,
+        settle=config.settle,
+        on_published=lambda draft, version: tree.became(registry, draft, version),
+    )
+    documents = Documents(registry, staging, changers, wait)
+    return Local(registry, staging, publisher, documents, caller=caller, wait=wait)
 
 
 def _remembered(
     registry: Registry, config: Config, askers: ThreadPoolExecutor, wait: Wait
-) -> Registry:
+) -> CachingRegistry:
     return CachingRegistry(
         registry,
         shelf=shelf_for(config.cache_dir, registry.traits.identity),

@@ -46,6 +46,10 @@ class Config:
     cache_floor: int = 1 * GIB
     is_offline: bool = False
     is_read_only: bool = False
+    # May published versions, instances and models be deleted?
+    is_deleting: bool = False
+    # How long a draft whose NOTES were copied with it must be quiet before it is published.
+    settle: float = 2.0
     # Owners to show in a registry that cannot list its owners.
     owners: tuple[str, ...] = ()
     token_file: Path | None = None

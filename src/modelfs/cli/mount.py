@@ -32,6 +32,14 @@ class _Octal(click.ParamType[int]):
 @click.argument("mountpoint", type=click.Path(path_type=Path))
 @registry_options(is_several=True)
 @click.option("--read-only", "is_read_only", is_flag=True, help="Refuse every change.")
+@click.option(
+    "--allow-delete", "is_deleting", is_flag=True, help="Let rm delete what is published."
+)
+@click.option(
+    "--settle",
+    type=click.FloatRange(0.1, 3600),
+    help="Seconds of quiet before a copied folder with its NOTES is published.  [default: 2]",
+)
 @click.option("--offline", "is_offline", is_flag=True, help="Never ask the registry.")
 @click.option("-f", "--foreground", is_flag=True, help="Stay; log to standard error.")
 @click.option("--cache-dir", metavar="DIR", help="Where downloaded bytes are kept.")
@@ -47,6 +55,8 @@ def mount(
     registries: tuple[str, ...],
     token_file: str | None,
     is_read_only: bool,
+    is_deleting: bool,
+    settle: float | None,
     is_offline: bool,
     foreground: bool,
     cache_dir: str | None,
@@ -70,6 +80,8 @@ def mount(
         registries=registries,
         token_file=token_file,
         is_read_only=is_read_only or None,
+        is_deleting=is_deleting or None,
+        settle=settle,
         is_offline=is_offline or None,
         cache_dir=cache_dir,
         cache_size=cache_size,

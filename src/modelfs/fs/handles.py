@@ -6,6 +6,7 @@ Owns the table of open handles. No lock: single operations of a dict and of a co
 from __future__ import annotations
 
 import itertools
+import os
 import time
 from dataclasses import dataclass
 from typing import Protocol
@@ -33,6 +34,10 @@ class FileSlice:
 class Handle(Protocol):
     """One open file."""
 
+    def stat(self) -> Node | os.stat_result:
+        """What it is now: as it was when it was opened, or what the disk says."""
+        ...
+
     def read(self, size: int, offset: int) -> bytes | FileSlice:
         """The bytes from `offset` on, at most `size` and fewer only at the end of the file."""
         ...
@@ -43,8 +48,12 @@ class Handle(Protocol):
 class TextHandle:
     """A small file, as it was when it was opened."""
 
-    def __init__(self, content: bytes) -> None:
-        self._content = content
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._content = node.content or b""
+
+    def stat(self) -> Node:
+        return self._node
 
     def read(self, size: int, offset: int) -> bytes | FileSlice:
         return self._content[offset : offset + size]
@@ -66,11 +75,15 @@ class _Failure:
 class PublishedHandle:
     """A published file, read through the cache."""
 
-    def __init__(self, cached: CachedFile, wait: Wait, clock: Clock) -> None:
+    def __init__(self, node: Node, cached: CachedFile, wait: Wait, clock: Clock) -> None:
+        self._node = node
         self._cached = cached
         self._wait = wait
         self._clock = clock
         self._failure: _Failure | None = None
+
+    def stat(self) -> Node:
+        return self._node
 
     def read(self, size: int, offset: int) -> bytes | FileSlice:
         size = min(size, self._cached.size - offset)
@@ -110,8 +123,9 @@ class Handles:
     def open(self, node: Node) -> int:
         """The number of a new handle on a file's node."""
         if node.origin is not None:
-            return self._add(PublishedHandle(self._cached(node.origin), self._wait, self._clock))
-        return self._add(TextHandle(node.content or b""))
+            cached = self._cached(node.origin)
+            return self.add(PublishedHandle(node, cached, self._wait, self._clock))
+        return self.add(TextHandle(node))
 
     def __getitem__(self, number: int) -> Handle:
         try:
@@ -122,7 +136,8 @@ class Handles:
     def close(self, number: int) -> None:
         self._open.pop(number).close()
 
-    def _add(self, handle: Handle) -> int:
+    def add(self, handle: Handle) -> int:
+        """The number of an open file."""
         number = next(self._numbers)
         self._open[number] = handle
         return number

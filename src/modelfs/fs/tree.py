@@ -45,6 +45,11 @@ class Place:
     path: str = ""
 
     @property
+    def name(self) -> tuple[Ref, str]:
+        """The place as a name: of what it is in, and the path from there."""
+        return (self.ref, self.path) if self.path else (self.ref.parent, self.ref.name)
+
+    @property
     def is_in_version(self) -> bool:
         return self.registry is not None and self.registry.traits.is_version(self.ref)
 
@@ -63,6 +68,8 @@ class Tree:
     ) -> None:
         self._registries = registries
         self._cached = cached
+        # Drafts that have become versions, under the name they had; until the unmount.
+        self._aliases: dict[tuple[str, Ref], Ref] = {}
         # The time of directories that no registry gives one.
         self._since = clock()
         self._lock = threading.Lock()
@@ -82,7 +89,21 @@ class Tree:
                 raise NotFound(f"no such registry in this mount: {path}")
         depth = registry.traits.depth
         ref = registry.canonical(Ref(tuple(parts[:depth])))
-        return Place(registry, ref, "/".join(parts[depth:]))
+        below = "/".join(parts[depth:])
+        return Place(registry, self._became(registry, ref) or ref if below else ref, below)
+
+    def became(self, registry: Registry, draft: Ref, version: Ref) -> None:
+        """A draft is a version now; if its name is not that number, it stays as a link to it."""
+        if draft != version:
+            self._aliases[registry.traits.identity, draft] = version
+
+    def _aliases_of(self, registry: Registry, ref: Ref) -> list[str]:
+        """The names of drafts below `ref` that have become versions by another name."""
+        identity = registry.traits.identity
+        return [d.name for owner, d in list(self._aliases) if owner == identity and d.parent == ref]
+
+    def _became(self, registry: Registry, ref: Ref) -> Ref | None:
+        return self._aliases.get((registry.traits.identity, ref)) if self._aliases else None
 
     def node(self, place: Place) -> Node:
         """The node of a place; NotFound if there is nothing."""
@@ -98,6 +119,8 @@ class Tree:
             return self._document(registry, above, ref.name)
         if ref.name == LATEST and registry.traits.is_version(ref):
             return self._latest(registry, above)
+        if version := self._became(registry, ref):
+            return self._link(registry, ref, version.name)
         if is_never_a_slug(ref.name) or name_fault(ref.name):
             raise NotFound(f"no registry has such a name: {ref.name!r}")
         return self._level(registry, ref, self._mtime(registry, ref))
@@ -168,8 +191,12 @@ class Tree:
         target = _highest([entry.name for entry in registry.children(ref)])
         if not target:
             raise NotFound(f"{ref} has no version")
-        ino = inode(identity(registry.traits.identity, ref, LATEST))
-        mtime = self._mtime(registry, ref.child(target))
+        return self._link(registry, ref.child(LATEST), target)
+
+    def _link(self, registry: Registry, ref: Ref, target: str) -> Node:
+        """A link to another name beside it."""
+        ino = inode(identity(registry.traits.identity, ref.parent, ref.name))
+        mtime = self._mtime(registry, ref.parent.child(target))
         content = target.encode()
         return Node(Kind.LINK, ino, size=len(content), mtime=mtime, content=content)
 
@@ -181,6 +208,8 @@ class Tree:
             yield name, Kind.FILE, inode(identity(registry.traits.identity, ref, name))
         if ref.depth == registry.traits.depth - 1 and _highest([e.name for e in entries]):
             yield LATEST, Kind.LINK, inode(identity(registry.traits.identity, ref, LATEST))
+        for name in self._aliases_of(registry, ref):
+            yield name, Kind.LINK, inode(identity(registry.traits.identity, ref, name))
 
     # Below a version.
 

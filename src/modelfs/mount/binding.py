@@ -11,6 +11,7 @@ from __future__ import annotations
 import codecs
 import ctypes
 import os
+import time
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from typing import Any, Protocol
 
 from modelfs.errors import Error
 from modelfs.fs.handles import FileSlice
+from modelfs.fs.local import ino as local_ino
 from modelfs.mount.loop import SessionLoop
 
 
@@ -71,6 +73,19 @@ def pack_stat(
     seconds, nanoseconds = divmod(int(mtime * 1e9), 10**9)
     for spec in (stat.st_atimespec, stat.st_mtimespec, stat.st_ctimespec):
         spec.tv_sec, spec.tv_nsec = seconds, nanoseconds
+    return bytes(stat)
+
+
+def pack_status(status: os.stat_result) -> bytes:
+    """`struct stat` of this platform, of a file on a disk; its number is told apart from ours."""
+    stat = load().c_stat()
+    stat.st_mode, stat.st_ino, stat.st_nlink = status.st_mode, local_ino(status), status.st_nlink
+    stat.st_uid, stat.st_gid = status.st_uid, status.st_gid
+    stat.st_size, stat.st_blksize, stat.st_blocks = status.st_size, 4096, status.st_blocks
+    times = (status.st_atime_ns, status.st_mtime_ns, status.st_ctime_ns)
+    specs = (stat.st_atimespec, stat.st_mtimespec, stat.st_ctimespec)
+    for spec, nanoseconds in zip(specs, times, strict=True):
+        spec.tv_sec, spec.tv_nsec = divmod(nanoseconds, 10**9)
     return bytes(stat)
 
 
@@ -175,6 +190,17 @@ class _BufferVector(ctypes.Structure):
     ]
 
 
+# What the nanoseconds of a time say that is none (include/linux/stat.h).
+_NOW, _OMIT = (1 << 30) - 1, (1 << 30) - 2
+
+
+def _chosen_time(spec: Any) -> int | None:
+    """Nanoseconds since the epoch; None for a time that stays."""
+    if spec.tv_nsec == _OMIT:
+        return None
+    return time.time_ns() if spec.tv_nsec == _NOW else spec.tv_sec * 10**9 + spec.tv_nsec
+
+
 @cache
 def _kernel_class(fuse: Any) -> Any:
     """fusepy's adapter, extended; made on demand, since importing fusepy loads libfuse."""
@@ -218,6 +244,17 @@ def _kernel_class(fuse: Any) -> Any:
             file.contents.keep_cache = opened.keep_cache
             file.contents.direct_io = opened.direct_io
             return 0
+
+        def create(self, path: bytes, mode: int, file: Any) -> int:
+            name = path.decode(self.encoding)
+            opened = self.operations("create", name, mode, file.contents.flags)
+            file.contents.fh = opened.handle
+            return 0
+
+        def utimens(self, path: bytes, times: Any) -> int:
+            pair = times.contents
+            chosen = (_chosen_time(pair.actime), _chosen_time(pair.modtime))
+            return self.operations("utimens", path.decode(self.encoding), chosen) or 0
 
         def read_buf(
             self, path: bytes | None, result: Any, size: int, offset: int, file: Any

@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 from modelfs.errors import DeadlinePassed, Interrupted
@@ -89,6 +90,7 @@ class _Current(threading.local):
 
     unique: int = 0
     opcode: int = 0
+    pid: int = 0
     reply: wire.Reply | None = None
 
 
@@ -135,6 +137,11 @@ class SessionLoop:
         if self._current.reply is None:
             self._current.reply = wire.Reply()
         return self._current.reply
+
+    @property
+    def caller(self) -> int:
+        """The process that is served; 0 if that cannot be told."""
+        return _process_of(self._current.pid)
 
     # The life of the loop.
 
@@ -244,6 +251,7 @@ class SessionLoop:
             return
         current = self._current
         current.unique, current.opcode, current.reply = request.unique, request.opcode, None
+        current.pid = request.pid
         channel = self._channels[request.opcode in _PATCHED]
         self._hand_over(memory, length, channel)
         current.unique = 0
@@ -318,3 +326,13 @@ class SessionLoop:
         except OSError as exc:
             return -(exc.errno or errno.EIO)  # ENOENT: interrupted meanwhile, libfuse knows
         return 0
+
+
+def _process_of(thread: int) -> int:
+    """The process that a thread belongs to: the kernel tells us only the thread."""
+    try:
+        status = Path(f"/proc/{thread}/status").read_text()
+    except OSError:
+        return thread
+    found = (line for line in status.splitlines() if line.startswith("Tgid:"))
+    return int(next(found, f"Tgid: {thread}").split()[1])

@@ -14,12 +14,14 @@ from collections.abc import Callable
 from typing import Any
 
 from modelfs.cache.blocks import BlockCache
-from modelfs.errors import Error, Interrupted, NotFound
+from modelfs.errors import Error, Interrupted, NotFound, NotPermitted, ReadOnly
 from modelfs.fs.handles import FileSlice, Handles, cached_bytes
 from modelfs.fs.nodes import Kind, Node
 from modelfs.fs.tree import Listed, Place, Tree
 from modelfs.fs.versions import file_xattrs
-from modelfs.mount.binding import Opened, pack_stat
+from modelfs.fs.writing import LocalHandle, is_written
+from modelfs.mount.binding import Opened, pack_stat, pack_status
+from modelfs.mount.changes import Changes
 from modelfs.mount.wire import OpenFlag, Reply
 
 log = logging.getLogger(__name__)
@@ -29,13 +31,13 @@ log = logging.getLogger(__name__)
 _FOREVER = 86400
 
 _SERVED = {"getattr", "readlink", "opendir", "readdir", "releasedir", "open", "read_buf", "release"}
-_SERVED |= {"statfs", "getxattr", "listxattr", "init", "destroy"}
-# Published content does not change; there is nothing else in the tree yet.
+_SERVED |= {"flush", "fsync", "statfs", "getxattr", "listxattr", "init", "destroy"}
+# Of `Changes`; refused with EROFS in a mount that changes nothing.
 _CHANGES = {"mknod", "mkdir", "unlink", "rmdir", "symlink", "rename", "link", "chmod", "chown"}
 _CHANGES |= {"truncate", "utimens", "create", "write", "setxattr", "removexattr"}
-# Answered by libfuse with ENOSYS, which the kernel then takes for success or remembers:
-# access (the kernel checks modes itself: default_permissions), flush, fsync, fsyncdir (nothing
-# to do), lock, bmap, ioctl.
+# Answered by libfuse with ENOSYS, which the kernel then does itself or takes for success: access
+# (modes are checked by the kernel: default_permissions), locks (one machine's are enough), bmap,
+# ioctl, fsyncdir.
 OPERATIONS = frozenset(_SERVED | _CHANGES)
 
 
@@ -50,12 +52,15 @@ class Ops:
     # Operations on handles come without a path: libfuse need not build one.
     flag_nullpath_ok = True
     flag_nopath = True
+    # Times may be omitted, or be "now".
+    flag_utime_omit_ok = True
 
     def __init__(
         self,
         tree: Tree,
         handles: Handles,
         cache: BlockCache,
+        changes: Changes,
         *,
         reply: Callable[[], Reply],
         uid: int,
@@ -65,6 +70,7 @@ class Ops:
         self._tree = tree
         self._handles = handles
         self._cache = cache
+        self._changes = changes
         self._reply = reply
         self._owner = (uid, gid)
         self._mask = ~umask
@@ -81,9 +87,9 @@ class Ops:
         """Serve one call of the kernel; raises OSError with an errno and nothing else."""
         try:
             if operation in _CHANGES:
-                raise _Answer(errno.EROFS, "published content does not change")
+                return getattr(self._changes, operation)(*args)
             return getattr(self, f"_{operation}")(*args)
-        except (NotFound, Interrupted) as exc:
+        except (NotFound, ReadOnly, NotPermitted, Interrupted) as exc:
             raise OSError(exc.errno, str(exc)) from exc
         except Error as exc:
             log.warning("%s: %s", operation, exc)
@@ -106,10 +112,15 @@ class Ops:
 
     # Names.
 
-    def _getattr(self, path: str, handle: int | None = None) -> bytes:
+    def _getattr(self, path: str | None, number: int | None = None) -> bytes:
+        if path is None:
+            status = self._handles[number or 0].stat()
+            return self._stat(status) if isinstance(status, Node) else pack_status(status)
         place = self._tree.place(path)
+        if holder := self._changes.holder(place):
+            return pack_status(holder.stat(place.ref, place.path))
         try:
-            node = self._tree.node(place)
+            node = self._changes.node(place)
         except NotFound:
             if place.path and self._tree.is_final(place):
                 self._reply().valid = _FOREVER  # nor will there ever be such a file
@@ -132,14 +143,17 @@ class Ops:
         )
 
     def _readlink(self, path: str) -> str:
-        node = self._tree.node(self._tree.place(path))
+        place = self._tree.place(path)
+        if holder := self._changes.holder(place):
+            return os.readlink(holder.path(place.ref, place.path))
+        node = self._changes.node(place)
         if node.kind is not Kind.LINK or node.content is None:
             raise _Answer(errno.EINVAL, "not a link")
         return node.content.decode()
 
     def _opendir(self, path: str) -> int:
         place = self._tree.place(path)
-        listing = list(self._tree.listing(place))
+        listing = list(self._changes.listing(place))
         if self._tree.is_final(place):
             self._reply().flags = OpenFlag.KEEP_CACHE | OpenFlag.CACHE_DIR
         number = next(self._numbers)
@@ -155,9 +169,10 @@ class Ops:
     # Files.
 
     def _open(self, path: str, flags: int) -> Opened:
-        if flags & os.O_ACCMODE != os.O_RDONLY:
-            raise _Answer(errno.EROFS, "published content does not change")
-        node = self._tree.node(self._tree.place(path))
+        place = self._tree.place(path)
+        if is_written(flags) or self._changes.holder(place):
+            return self._changes.open(path, flags)
+        node = self._changes.node(place)
         number = self._handles.open(node)
         # What may change is read as it was at open, whatever size the kernel remembers.
         return Opened(number, keep_cache=node.is_fixed, direct_io=not node.is_fixed)
@@ -167,6 +182,16 @@ class Ops:
 
     def _release(self, path: str | None, number: int) -> None:
         self._handles.close(number)
+
+    def _flush(self, path: str | None, number: int) -> None:
+        handle = self._handles[number]
+        if isinstance(handle, LocalHandle):
+            handle.flush()
+
+    def _fsync(self, path: str | None, is_data_only: int, number: int) -> None:
+        handle = self._handles[number]
+        if isinstance(handle, LocalHandle):
+            handle.sync(bool(is_data_only))
 
     # The rest.
 
@@ -187,16 +212,22 @@ class Ops:
             # Access lists and labels: `ls -l` asks for them with every name, unless it has been
             # told once that there is no such thing here.
             raise _Answer(errno.EOPNOTSUPP, "no attributes of that kind")
+        place = self._tree.place(path)
+        if holder := self._changes.holder(place):
+            return holder.getxattr(place.ref, place.path, name)
         try:
-            return self._xattrs(self._tree.place(path))[name].encode()
+            return self._xattrs(place)[name].encode()
         except KeyError:
             raise _Answer(errno.ENODATA, "no such attribute") from None
 
     def _listxattr(self, path: str) -> list[str]:
-        return list(self._xattrs(self._tree.place(path)))
+        place = self._tree.place(path)
+        if holder := self._changes.holder(place):
+            return holder.listxattr(place.ref, place.path)
+        return list(self._xattrs(place))
 
     def _xattrs(self, place: Place) -> dict[str, str]:
         if not place.is_in_version:
             return {}
-        origin = self._tree.node(place).origin
+        origin = self._changes.node(place).origin
         return file_xattrs(origin, cached_bytes(self._cache, origin)) if origin else {}

@@ -24,6 +24,7 @@ from modelfs.cache.blockmap import BLOCK
 from modelfs.config import Config
 from modelfs.errors import Error
 from modelfs.mount import binding, mountpoint
+from modelfs.mount.changes import Changes
 from modelfs.mount.ops import Ops
 from modelfs.mount.wire import MAX_REQUEST
 
@@ -52,12 +53,21 @@ class Options:
 def serve(config: Config, options: Options, path: Path, ready: Callable[[], None]) -> None:
     """Mount at `path` and serve until unmounted or told to end; `ready` is called once serving."""
     loop = binding.new_loop()
-    parts = assemble(config, loop.wait)
+    parts = assemble(config, loop.wait, lambda: loop.caller)
     parts.start()
+    changes = Changes(
+        parts.tree,
+        parts.handles,
+        parts.locals,
+        parts.deletions,
+        executor=parts.changers,
+        wait=loop.wait,
+    )
     operations = Ops(
         parts.tree,
         parts.handles,
         parts.cache,
+        changes,
         reply=lambda: loop.reply,
         uid=os.getuid() if options.uid < 0 else options.uid,
         gid=os.getgid() if options.gid < 0 else options.gid,
@@ -116,6 +126,10 @@ def _library_options(config: Config, options: Options) -> dict[str, str | bool]:
         "default_permissions": True,
         "use_ino": True,
         "splice_write": True,
+        # A draft's file that is removed while it is open is gone at once, not renamed first.
+        "hard_remove": True,
+        # The default of libfuse cuts writes into pieces of 4 KiB.
+        "big_writes": True,
         # What may change is believed for a second; what cannot, longer (see Ops).
         "entry_timeout": "1",
         "attr_timeout": "1",

@@ -44,7 +44,6 @@ class InitFlag(enum.IntFlag):
     POSIX_LOCKS = 1 << 1
     ATOMIC_O_TRUNC = 1 << 3
     BIG_WRITES = 1 << 5
-    DONT_MASK = 1 << 6
     FLOCK_LOCKS = 1 << 10
     PARALLEL_DIROPS = 1 << 18
     MAX_PAGES = 1 << 22
@@ -73,13 +72,7 @@ BUFFER_SIZE = MAX_REQUEST + _PAGE
 MAX_BACKGROUND = 512
 _CONGESTION = MAX_BACKGROUND * 3 // 4
 
-_WANTED = (
-    InitFlag.ASYNC_READ
-    | InitFlag.BIG_WRITES
-    | InitFlag.DONT_MASK
-    | InitFlag.PARALLEL_DIROPS
-    | InitFlag.MAX_PAGES
-)
+_WANTED = InitFlag.ASYNC_READ | InitFlag.BIG_WRITES | InitFlag.PARALLEL_DIROPS | InitFlag.MAX_PAGES
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +82,13 @@ class Request:
     length: int
     opcode: int
     unique: int
+    # The thread that asks.
+    pid: int
 
     @classmethod
     def parse(cls, buffer: bytes | bytearray | memoryview) -> Request:
-        length, opcode, unique, *_ = IN_HEADER.unpack_from(buffer)
-        return cls(length, opcode, unique)
+        length, opcode, unique, _, _, _, pid, _ = IN_HEADER.unpack_from(buffer)
+        return cls(length, opcode, unique, pid)
 
 
 @dataclass(frozen=True, slots=True)

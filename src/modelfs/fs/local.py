@@ -1,0 +1,353 @@
+"""What is local of one registry: drafts, and the metadata of what is not published yet.
+
+The operations of a file system, on the real directories of `Staging`. Decides which names may be
+made where, and tells the publisher what changed and by whom. Raises Error or OSError. No lock and
+no state of its own; the publisher and the staging have theirs.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from modelfs.errors import DeadlinePassed, Exists, Interrupted, InvalidName, NotFound
+from modelfs.fs.documents import Documents
+from modelfs.fs.junk import is_junk
+from modelfs.fs.nodes import Kind, Node, identity, inode
+from modelfs.fs.publish import Publisher
+from modelfs.fs.staging import Staging
+from modelfs.fs.tree import Listed
+from modelfs.fs.versions import text_node
+from modelfs.fs.writing import LocalHandle, is_written
+from modelfs.model import NOTES, RESERVED
+from modelfs.refs import Ref, is_never_a_slug, name_fault
+from modelfs.registry.base import WritableRegistry
+from modelfs.waiting import Wait
+
+# How publishing goes, in the hidden directory.
+STATUS = "status.json"
+
+# Set in the inode numbers of local files, which are the disk's, and in no number of ours.
+_LOCAL_INO = 1 << 63
+
+
+class Local:
+    """The local part of the tree of `registry`. `caller` tells the process that is served."""
+
+    def __init__(
+        self,
+        registry: WritableRegistry,
+        staging: Staging,
+        publisher: Publisher,
+        documents: Documents,
+        *,
+        caller: Callable[[], int],
+        wait: Wait,
+    ) -> None:
+        self.registry = registry
+        self.publisher = publisher
+        self.documents = documents
+        self.caller = caller
+        self._staging = staging
+        self._wait = wait
+
+    def start(self) -> None:
+        """Look at what is there, and go on with what was being published: after any fork."""
+        self._staging.start()
+        self.publisher.start()
+
+    def stop(self) -> None:
+        """Within seconds; what is being published goes on with the next start."""
+        self.publisher.stop()
+        self._staging.stop()
+
+    # What is there.
+
+    def holds(self, ref: Ref, path: str = "") -> bool:
+        """True if a place is local: in a draft, or local itself."""
+        if path:
+            return path.partition("/")[0] != RESERVED and self._staging.is_draft(ref)
+        return self._staging.holds(ref)
+
+    def is_draft(self, ref: Ref) -> bool:
+        return self._staging.is_draft(ref)
+
+    def path(self, ref: Ref, path: str = "") -> Path:
+        return self._staging.path(ref, path)
+
+    def stat(self, ref: Ref, path: str = "") -> os.stat_result:
+        return os.lstat(self.path(ref, path))
+
+    def listing(self, ref: Ref, path: str = "") -> Iterator[Listed]:
+        """What the local directory lists; nothing if there is none."""
+        try:
+            with os.scandir(self.path(ref, path)) as entries:
+                found = [(entry.name, entry.stat(follow_symlinks=False)) for entry in entries]
+        except FileNotFoundError:
+            return
+        for name, status in found:
+            yield name, status.st_mode, ino(status)
+
+    def getxattr(self, ref: Ref, path: str, name: str) -> bytes:
+        return os.getxattr(self.path(ref, path), name, follow_symlinks=False)
+
+    def listxattr(self, ref: Ref, path: str) -> list[str]:
+        return os.listxattr(self.path(ref, path), follow_symlinks=False)
+
+    # The hidden directory of a draft.
+
+    def hidden(self, ref: Ref, path: str) -> Node:
+        """`.modelfs` in a draft, or a file in it; NotFound for anything else."""
+        top, _, name = path.partition("/")
+        if top != RESERVED or name not in ("", STATUS):
+            raise NotFound(f"{ref} has no file of that name: {path}")
+        number = inode(identity(self.registry.traits.identity, ref, f"draft {path}"))
+        changed = self.stat(ref).st_mtime
+        if not name:
+            return Node(Kind.DIRECTORY, number, mtime=changed)
+        text = json.dumps(self.publisher.status(ref), indent=2, ensure_ascii=False) + "\n"
+        return text_node(number, text.encode(), changed, is_fixed=False)
+
+    def hidden_listing(self, ref: Ref) -> Iterator[Listed]:
+        """What `.modelfs` in a draft lists."""
+        yield STATUS, Kind.FILE, self.hidden(ref, f"{RESERVED}/{STATUS}").ino
+
+    # Changes of names.
+
+    def mkdir(self, ref: Ref, path: str, mode: int) -> None:
+        """Make a directory: in a draft, or a new draft, model, framework or instance."""
+        if path:
+            with self._changing(ref, path):
+                os.mkdir(self.path(ref, path), mode)
+            return
+        self._check_new(ref)
+        documents = () if self._is_version(ref) else self.registry.blank(ref)
+        self._staging.make(ref)
+        for document in documents:
+            self.path(ref, document.name).write_bytes(document.content)
+            self._staging.note(ref.child(document.name))
+        if self._is_version(ref):
+            self.publisher.changed(ref, self.caller(), is_notes=False)
+
+    def rmdir(self, ref: Ref, path: str) -> None:
+        """Remove an empty directory; removing a draft cancels it."""
+        if path:
+            with self._changing(ref, path):
+                os.rmdir(self.path(ref, path))
+            return
+        if any(self.listing(ref)):
+            raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY))
+        if self._is_version(ref):
+            self.publisher.cancel(ref)
+        self._staging.remove(ref)
+
+    def unlink(self, ref: Ref, path: str) -> None:
+        with self._changing(ref, path):
+            os.unlink(self.path(ref, path))
+        if not path:
+            self.documents.forget(ref)
+
+    def symlink(self, ref: Ref, path: str, target: str) -> None:
+        with self._making(ref, path):
+            os.symlink(target, self.path(ref, path))
+
+    def link(self, old: tuple[Ref, str], ref: Ref, path: str) -> None:
+        if not self.holds(*old):
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        with self._making(ref, path):
+            os.link(self.path(*old), self.path(ref, path), follow_symlinks=False)
+
+    def rename(self, old: tuple[Ref, str], new: tuple[Ref, str]) -> None:
+        """Move a file or a directory within what is local; a draft keeps its content."""
+        (old_ref, old_path), (ref, path) = old, new
+        if not old_path and self._staging.is_directory(old_ref):
+            self._rename_level(old_ref, ref, path)
+            return
+        with self._changing(old_ref, old_path), self._making(ref, path):
+            os.rename(self.path(old_ref, old_path), self.path(ref, path))
+        if not old_path:
+            self.documents.forget(old_ref)
+        if path == NOTES and self.path(ref, path).stat().st_size:
+            self.noted(ref)
+        elif not path:
+            self.documents.moved_into_place(ref)
+
+    def _rename_level(self, old: Ref, new: Ref, path: str) -> None:
+        if path or new.depth != old.depth:
+            raise InvalidName(f"a directory of one level cannot become one of another: {new}")
+        if self._is_version(old):
+            self.publisher.check_writable(old)
+        self._check_new(new)
+        if new.parent != old.parent:
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        self.publisher.renamed(old, new)
+        os.rename(self.path(old), self.path(new))
+        self._staging.moved(old, new)
+
+    # Changes of attributes.
+
+    def chmod(self, ref: Ref, path: str, mode: int) -> None:
+        with self._touching(ref, path) as target:
+            os.chmod(target, mode)
+
+    def chown(self, ref: Ref, path: str, uid: int, gid: int) -> None:
+        with self._touching(ref, path) as target:
+            os.chown(target, uid, gid, follow_symlinks=False)
+
+    def utimens(self, ref: Ref, path: str, times: tuple[int | None, int | None]) -> None:
+        """Set access and modification time, in nanoseconds; None leaves one as it is."""
+        with self._touching(ref, path) as target:
+            atime, mtime = times
+            now = os.lstat(target)
+            chosen = (
+                now.st_atime_ns if atime is None else atime,
+                now.st_mtime_ns if mtime is None else mtime,
+            )
+            os.utime(target, ns=chosen, follow_symlinks=False)
+
+    def truncate(self, ref: Ref, path: str, length: int) -> None:
+        with self._changing(ref, path):
+            os.truncate(self.path(ref, path), length)
+
+    def setxattr(self, ref: Ref, path: str, name: str, value: bytes, flags: int) -> None:
+        with self._touching(ref, path) as target:
+            os.setxattr(target, name, value, flags, follow_symlinks=False)
+
+    def removexattr(self, ref: Ref, path: str, name: str) -> None:
+        with self._touching(ref, path) as target:
+            os.removexattr(target, name, follow_symlinks=False)
+
+    # Files.
+
+    def open(self, ref: Ref, path: str, flags: int, mode: int | None = None) -> LocalHandle:
+        """Open a file; with `mode`, make it first. What is written is told to whom it concerns."""
+        keep = os.O_ACCMODE | os.O_EXCL | os.O_TRUNC | os.O_SYNC | os.O_DSYNC
+        ours = flags & keep | os.O_NOFOLLOW | os.O_CLOEXEC
+        if mode is None:
+            fd = os.open(self.path(ref, path), ours & ~os.O_EXCL)
+        else:
+            with self._making(ref, path):
+                fd = os.open(self.path(ref, path), ours | os.O_CREAT, mode)
+        if not is_written(flags):
+            return LocalHandle(fd, None)
+        if path:
+            return LocalHandle(fd, _DraftWatcher(self, ref, path))
+        return LocalHandle(fd, self.documents.watcher(ref))
+
+    # What may be made, and who is told.
+
+    def _is_version(self, ref: Ref) -> bool:
+        return self.registry.traits.is_version(ref)
+
+    def _check_new(self, ref: Ref) -> None:
+        """Refuse a name that a new directory above the files cannot have."""
+        if fault := name_fault(ref.name):
+            raise InvalidName(f"not a name, {fault}: {ref.name!r}")
+        if is_never_a_slug(ref.name):
+            raise InvalidName(f"no registry takes such a name: {ref.name!r}")
+        if self._staging.holds(ref) or self.documents.is_published(ref):
+            raise Exists(f"there is one already: {ref}")
+        if not self._is_version(ref):
+            return
+        if ref.name == "latest":
+            raise InvalidName("latest is always the highest version; choose another name")
+        if ref.name.isdecimal():
+            following = self.next_number(ref.parent)
+            if ref.name != str(following):
+                raise InvalidName(
+                    f"the next version of {ref.parent} is {following}, not {ref.name}: the registry"
+                    " numbers versions; make that one, or a directory with any other name"
+                )
+
+    def next_number(self, instance: Ref) -> int:
+        """The number that the next published version of `instance` will have."""
+        try:
+            published = [entry.name for entry in self.registry.children(instance)]
+        except NotFound:
+            published = []
+        return max((int(name) for name in published if name.isdecimal()), default=0) + 1
+
+    @contextmanager
+    def _changing(self, ref: Ref, path: str) -> Iterator[None]:
+        """A change of names or content: refused while the draft is frozen, told afterwards."""
+        if not self._is_version(ref) or not path:
+            yield
+            return
+        self.publisher.check_writable(ref)
+        yield
+        self._tell(ref, path)
+
+    @contextmanager
+    def _making(self, ref: Ref, path: str) -> Iterator[None]:
+        """As `_changing`, for a name that is made; what is moved onto NOTES is notes."""
+        if path.split("/", 1)[0] == RESERVED and path:
+            raise InvalidName(f"the name {RESERVED} is ours")
+        if fault := name_fault((path or ref.name).rpartition("/")[2]):
+            raise InvalidName(f"not a name, {fault}")
+        if not path and not self._staging.is_directory(ref.parent):
+            self._staging.make(ref.parent)
+        with self._changing(ref, path):
+            yield
+        if not path:
+            self._staging.note(ref)
+
+    @contextmanager
+    def _touching(self, ref: Ref, path: str) -> Iterator[Path]:
+        """A change of attributes, which are nothing that is published."""
+        if self._is_version(ref):
+            self.publisher.check_writable(ref)
+        yield self.path(ref, path)
+
+    def _tell(self, ref: Ref, path: str) -> None:
+        self.tell(ref, path, self.caller())
+
+    def tell(self, ref: Ref, path: str, pid: int) -> None:
+        """Process `pid` has changed something in a draft; what is never sent does not count."""
+        if not is_junk(path):
+            self.publisher.changed(ref, pid, is_notes=path == NOTES)
+
+    def noted(self, ref: Ref) -> None:
+        """NOTES is in place: publish, now or once all is quiet.
+
+        Waits for the outcome as long as the kernel may be kept waiting, and raises a refusal.
+        """
+        outcome = self.publisher.noted(ref, self.caller())
+        if outcome is None:
+            return
+        try:
+            self._wait(outcome)
+        except (DeadlinePassed, Interrupted):
+            return  # it goes on; status.json tells how
+
+
+class _DraftWatcher:
+    """Tells the publisher what happens to a draft's file that is open for writing."""
+
+    def __init__(self, local: Local, ref: Ref, path: str) -> None:
+        local.publisher.check_writable(ref)
+        local.publisher.opened(ref)
+        self._local = local
+        self._ref = ref
+        self._path = path
+
+    def writing(self) -> None:
+        self._local.publisher.check_writable(self._ref)
+
+    def written(self) -> None:
+        self._local.tell(self._ref, self._path, self._local.caller())
+
+    def flushed(self, size: int) -> None:
+        if self._path == NOTES and size:
+            self._local.noted(self._ref)
+
+    def closed(self) -> None:
+        self._local.publisher.closed(self._ref)
+
+
+def ino(status: os.stat_result) -> int:
+    """The inode number of a local file, unlike any of a published one."""
+    return status.st_ino & (_LOCAL_INO - 1) | _LOCAL_INO

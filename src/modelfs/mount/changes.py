@@ -1,0 +1,241 @@
+"""Calls of the kernel that change something: which part of the tree they concern, and who does it.
+
+What is local (drafts, metadata being edited) changes on disk; what is published can be deleted, if
+the mount was started for that, and its metadata edited; all else is refused with EROFS.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Executor
+
+from modelfs.errors import NotFound, NotPermitted, ReadOnly
+from modelfs.fs.deleting import Deletions
+from modelfs.fs.handles import Handles
+from modelfs.fs.local import Local
+from modelfs.fs.nodes import Node
+from modelfs.fs.tree import Listed, Place, Tree
+from modelfs.fs.writing import LocalHandle
+from modelfs.model import RESERVED
+from modelfs.mount.binding import Opened
+from modelfs.registry.base import WritableRegistry
+from modelfs.waiting import Wait
+
+
+class Changes:
+    """The changing operations of one mount, each by its name. `locals` are by registry identity."""
+
+    def __init__(
+        self,
+        tree: Tree,
+        handles: Handles,
+        locals: Mapping[str, Local],
+        deletions: Deletions,
+        *,
+        executor: Executor,
+        wait: Wait,
+    ) -> None:
+        self._tree = tree
+        self._handles = handles
+        self._locals = locals
+        self._deletions = deletions
+        self._executor = executor
+        self._wait = wait
+
+    def local(self, place: Place) -> Local | None:
+        """The local part of the registry that a place belongs to, if anything there can change."""
+        if place.registry is None:
+            return None
+        return self._locals.get(place.registry.traits.identity)
+
+    def holder(self, place: Place) -> Local | None:
+        """What holds a place that is local; None for what is published or not there."""
+        local = self.local(place)
+        return local if local is not None and local.holds(place.ref, place.path) else None
+
+    def node(self, place: Place) -> Node:
+        """The node of a place that is not local."""
+        if self._deletions.hides(place.registry, *place.name):
+            raise NotFound(f"deleted: {place.ref}")
+        local = self.local(place)
+        if local is not None and place.path and local.is_draft(place.ref):
+            return local.hidden(place.ref, place.path)
+        return self._tree.node(place)
+
+    def listing(self, place: Place) -> Iterator[Listed]:
+        """What the directory at `place` lists: what is published, with what is local over it."""
+        local = self.local(place)
+        names: dict[str, Listed] = {}
+        if local is None or not local.is_draft(place.ref):
+            try:
+                names = {item[0]: item for item in self._tree.listing(place)}
+            except NotFound:
+                if local is None or not local.holds(place.ref, place.path):
+                    raise
+        elif place.path == RESERVED:
+            return iter(local.hidden_listing(place.ref))
+        if local is not None:
+            names |= {item[0]: item for item in local.listing(place.ref, place.path)}
+        ref, path = (place.ref, f"{place.path}/") if place.path else (place.ref, "")
+        return (
+            item
+            for name, item in names.items()
+            if not self._deletions.hides(place.registry, ref, path + name)
+        )
+
+    # Names.
+
+    def mkdir(self, path: str, mode: int) -> None:
+        place, local = self._target(path)
+        local.mkdir(place.ref, place.path, mode & 0o7777)
+
+    def create(self, path: str, mode: int, flags: int) -> Opened:
+        place, local = self._target(path)
+        handle = local.open(place.ref, place.path, flags, mode & 0o7777)
+        return Opened(self._handles.add(handle))
+
+    def mknod(self, path: str, mode: int, device: int) -> None:
+        if not stat.S_ISREG(mode):
+            raise NotPermitted("a version has no special files")
+        place, local = self._target(path)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        local.open(place.ref, place.path, flags, mode & 0o7777).close()
+
+    def symlink(self, path: str, target: str) -> None:
+        place, local = self._target(path)
+        local.symlink(place.ref, place.path, target)
+
+    def link(self, path: str, source: str) -> None:
+        place, local = self._target(path)
+        old = self._tree.place(source)
+        local.link((old.ref, old.path), place.ref, place.path)
+
+    def unlink(self, path: str) -> None:
+        place = self._tree.place(path)
+        if holder := self.holder(place):
+            holder.unlink(place.ref, place.path)
+            return
+        self._deletions.hide(self._deletable(place), *place.name)
+
+    def rmdir(self, path: str) -> None:
+        place = self._tree.place(path)
+        if holder := self.holder(place):
+            holder.rmdir(place.ref, place.path)
+            return
+        registry = self._deletable(place)
+        if place.path:
+            self._check_empty(place)
+            self._deletions.hide(registry, *place.name)
+            return
+        deleting = self._executor.submit(registry.delete, place.ref)
+        self._wait(deleting)
+        self._deletions.forget(registry, place.ref)
+
+    def rename(self, old_path: str, new_path: str) -> None:
+        old, new = self._tree.place(old_path), self._tree.place(new_path)
+        local = self.local(new)
+        if local is None or old.registry is not new.registry:
+            raise self._refusal(new)
+        if not local.holds(old.ref, old.path):
+            # An editor sets the published text of a document aside before it writes its own.
+            is_text = not old.path and not new.path and local.documents.is_document(old.ref)
+            if not is_text or new.ref.parent != old.ref.parent:
+                raise self._refusal(old)
+            local.documents.copy(old.ref, new.ref)
+            return
+        self._target(new_path)
+        local.rename((old.ref, old.path), (new.ref, new.path))
+
+    # Attributes.
+
+    def chmod(self, path: str, mode: int) -> None:
+        place, local = self._existing(path)
+        local.chmod(place.ref, place.path, mode & 0o7777)
+
+    def chown(self, path: str, uid: int, gid: int) -> None:
+        place, local = self._existing(path)
+        local.chown(place.ref, place.path, uid, gid)
+
+    def utimens(self, path: str, times: tuple[int | None, int | None]) -> None:
+        place, local = self._existing(path)
+        local.utimens(place.ref, place.path, times)
+
+    def truncate(self, path: str | None, length: int, number: int | None = None) -> None:
+        if number is not None and isinstance(handle := self._handles[number], LocalHandle):
+            handle.truncate(length)
+            return
+        if path is None:
+            raise ReadOnly("published content does not change")
+        place, local = self._editable(path)
+        local.truncate(place.ref, place.path, length)
+
+    def setxattr(self, path: str, name: str, value: bytes, flags: int) -> None:
+        place, local = self._existing(path)
+        local.setxattr(place.ref, place.path, name, value, flags)
+
+    def removexattr(self, path: str, name: str) -> None:
+        place, local = self._existing(path)
+        local.removexattr(place.ref, place.path, name)
+
+    # Files.
+
+    def open(self, path: str, flags: int) -> Opened:
+        """Open what is local, or a published document to edit it."""
+        place, local = self._editable(path)
+        return Opened(self._handles.add(local.open(place.ref, place.path, flags)))
+
+    def write(self, path: str | None, data: bytes, offset: int, number: int) -> int:
+        handle = self._handles[number]
+        if not isinstance(handle, LocalHandle):
+            raise ReadOnly("published content does not change")
+        return handle.write(data, offset)
+
+    # Whose a path is.
+
+    def _target(self, path: str) -> tuple[Place, Local]:
+        """A place that something may be made at."""
+        place = self._tree.place(path)
+        local = self.local(place)
+        if local is None or not place.ref.parts:
+            raise self._refusal(place)
+        if place.path and not local.is_draft(place.ref):
+            raise self._refusal(place)
+        return place, local
+
+    def _existing(self, path: str) -> tuple[Place, Local]:
+        """A place whose local content or attributes may change."""
+        place = self._tree.place(path)
+        holder = self.holder(place)
+        if holder is None:
+            raise self._refusal(place)
+        return place, holder
+
+    def _editable(self, path: str) -> tuple[Place, Local]:
+        """As `_existing`; a published document becomes local first."""
+        place = self._tree.place(path)
+        local = self.local(place)
+        if local is not None and not place.path and not local.holds(place.ref):
+            if not local.documents.is_document(place.ref):
+                raise self._refusal(place)
+            local.documents.copy(place.ref, place.ref)
+        return self._existing(path)
+
+    def _deletable(self, place: Place) -> WritableRegistry:
+        """The registry of something published that may be deleted."""
+        local = self.local(place)
+        if local is None or not place.ref.parts:
+            raise self._refusal(place)
+        self._tree.node(place)  # NotFound, if it is not there
+        self._deletions.check()
+        return local.registry
+
+    def _check_empty(self, place: Place) -> None:
+        for name, _, _ in self._tree.listing(place):
+            if not self._deletions.hides(place.registry, place.ref, f"{place.path}/{name}"):
+                raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY))
+
+    def _refusal(self, place: Place) -> ReadOnly:
+        return ReadOnly(f"published content does not change: {place.ref}")
