@@ -1,0 +1,170 @@
+"""Uploaded -> a version on the registry: created once, and compared with what was sent.
+
+A version is asked for only when nobody can have asked already. After an answer that was lost, here
+or in an earlier run, the registry is looked at until it says whether there is one: a second version
+is never made of one draft, and what cannot be told apart is left to a person.
+"""
+
+from __future__ import annotations
+
+from modelfs.errors import Corrupt, Error, Interrupted, NotFound, Unavailable, WrongState
+from modelfs.fs.comparing import Comparison, compared
+from modelfs.fs.course import Course
+from modelfs.fs.journal import Parents, Phase
+from modelfs.fs.staging import Staging
+from modelfs.model import Bundle, Document, Manifest
+from modelfs.refs import Ref
+from modelfs.registry.base import WritableRegistry
+from modelfs.waiting import Clock
+
+# These leave open whether the registry did what was asked.
+_OUTCOME_UNKNOWN = (Unavailable, Corrupt, Interrupted)
+
+
+class Creation:
+    """The creation of the version that a course is about."""
+
+    def __init__(
+        self, registry: WritableRegistry, staging: Staging, course: Course, clock: Clock
+    ) -> None:
+        self._registry = registry
+        self._staging = staging
+        self._course = course
+        self._clock = clock
+        # What was listed last.
+        self.manifest: Manifest | None = None
+
+    def create(self) -> Ref:
+        """Have the version made, once; its ref."""
+        course = self._course
+        course.progress.phase = "creating"
+        may_exist = course.journal.before is not None
+        if may_exist:
+            course.remember(Phase.CREATING)
+        else:
+            course.remember(Phase.CREATING, before=self._versions(course.patience.tries))
+        for _ in range(course.patience.tries):
+            if may_exist:
+                if found := self._look():
+                    return found
+                parents = missing_parents(self._registry, self._staging, course, None)
+                course.remember(Phase.CREATING, parents=parents)
+            try:
+                return self._registry.canonical(self._registry.create(self._bundle()))
+            except _OUTCOME_UNKNOWN as exc:
+                course.progress.note = str(exc)
+                may_exist = True
+            except Error:
+                # What was asked for before may have been done meanwhile, and be in the way.
+                if may_exist and (found := self._found()):
+                    return found
+                self._forget_asking()
+                raise
+        raise Unavailable(f"the registry did not create the version: {course.progress.note}")
+
+    def difference(self, version: Ref) -> Comparison:
+        """How a version differs from what was sent, once its list of files grows no more."""
+        parts, documents = self._bundle().parts, self._course.journal.documents
+        until = self._clock() + self._course.patience.settling
+        count = 0
+        while True:
+            try:
+                manifest = self._course.ask(lambda: self._registry.manifest(version), None)
+            except NotFound:
+                manifest = Manifest(is_final=False)
+            self.manifest = manifest
+            found = compared(manifest, parts, documents)
+            if found.is_same or not found.is_settling or self._clock() >= until:
+                return found
+            count += 1
+            self._course.pause(self._course.patience.delay(count))
+
+    def confirm(self, version: Ref) -> None:
+        """Raises WrongState if the version is not what was sent, and stays so."""
+        self._course.progress.phase = "confirming"
+        for pause in self._course.patience.looks:
+            self._course.pause(pause)
+            found = self.difference(version)
+            if found.is_same:
+                return
+            if found.is_settling:
+                break
+        raise WrongState(f"{version} was created, but is not what was sent: {found}")
+
+    def _look(self) -> Ref | None:
+        """The version that was made without our being told, looked for long enough; or None."""
+        for pause in self._course.patience.looks:
+            self._course.pause(pause)
+            if found := self._found():
+                return found
+        return None
+
+    def _found(self) -> Ref | None:
+        """The version that is what we asked for, among those that were not there before.
+
+        Raises WrongState for one of which that cannot be said.
+        """
+        for name in self._versions(None):
+            if name in (self._course.journal.before or ()):
+                continue
+            version = self._registry.canonical(self._course.ref.parent.child(name))
+            found = self.difference(version)
+            if found.is_same and found.has_same_notes:
+                return version
+            if found.is_same or found.is_settling:
+                self._forget_asking()
+                raise WrongState(
+                    f"{version} appeared while the registry did not say whether it made one, and"
+                    f" is not quite what was sent ({str(found) or 'other notes'}): see whether it is"
+                    " yours, and publish again if it is not"
+                )
+        return None
+
+    def _forget_asking(self) -> None:
+        """Nobody needs to look for what was asked for; the uploads may have been too old for it."""
+        journal = self._course.journal
+        journal.before = None
+        journal.phase = Phase.UPLOADING
+        if journal.has_reused:
+            for item in journal.items.values():
+                item.session = item.token = ""
+
+    def _versions(self, tries: int | None) -> tuple[str, ...]:
+        instance = self._course.ref.parent
+        try:
+            found = self._course.ask(lambda: self._registry.children(instance), tries)
+        except NotFound:
+            return ()
+        return tuple(entry.name for entry in found)
+
+    def _bundle(self) -> Bundle:
+        journal = self._course.journal
+        parts = tuple(item.part for item in journal.items.values())
+        return Bundle(self._course.ref, parts, journal.documents, journal.parents)
+
+
+def missing_parents(
+    registry: WritableRegistry, staging: Staging, course: Course, tries: int | None
+) -> Parents:
+    """The refs above the draft that do not exist, from the top, with their documents."""
+    missing: list[tuple[Ref, tuple[Document, ...]]] = []
+    for ref in reversed([above for above in course.ref.ancestors() if above.parts]):
+        try:
+            course.ask(lambda ref=ref: registry.stat(ref), tries)  # type: ignore[misc]
+            break
+        except NotFound:
+            missing.insert(0, (ref, _documents(registry, staging, ref)))
+    return tuple(missing)
+
+
+def _documents(registry: WritableRegistry, staging: Staging, ref: Ref) -> tuple[Document, ...]:
+    """The metadata of a ref that is to be: as written beside the draft, else as proposed."""
+    found = []
+    for document in registry.blank(ref):
+        try:
+            found.append(Document(document.name, staging.path(ref, document.name).read_bytes()))
+        except FileNotFoundError:
+            found.append(document)
+        except OSError as exc:
+            raise WrongState(f"{ref}/{document.name} cannot be read: {exc.strerror}") from exc
+    return tuple(found)

@@ -1,0 +1,146 @@
+"""What a publication must not forget, as values, and as JSON for the draft's journal. No I/O.
+
+    armed       waiting for quiet
+    sealed      frozen: being checked and hashed
+    uploading   hashed, and on disk for certain; files have sessions, then tokens
+    creating    the version may have been asked for; `before` are the versions that were there
+    created     `version` exists, and is being compared with what was sent
+    published   it is right; local files may go
+    failed      broken off; what was uploaded may serve the next attempt
+
+Sessions and tokens are secrets: nothing here is logged.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from modelfs.model import Digests, Document, Part
+from modelfs.refs import Ref
+
+# Another number here means another layout, of a program older or newer than this.
+_FORMAT = 1
+
+Parents = tuple[tuple[Ref, tuple[Document, ...]], ...]
+
+
+class Phase(enum.StrEnum):
+    NONE = ""
+    ARMED = "armed"
+    SEALED = "sealed"
+    UPLOADING = "uploading"
+    CREATING = "creating"
+    CREATED = "created"
+    PUBLISHED = "published"
+    FAILED = "failed"
+
+
+# Phases in which the version exists, or may.
+ASKED_FOR = frozenset({Phase.CREATING, Phase.CREATED, Phase.PUBLISHED})
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """A file as it was at a moment: not written to since, if all is the same."""
+
+    inode: int
+    size: int
+    mtime_ns: int
+    # Nobody can set this one.
+    ctime_ns: int
+
+    @classmethod
+    def of(cls, found: os.stat_result) -> Stamp:
+        return cls(found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+_UNKNOWN = Digests()
+
+
+@dataclass(slots=True)
+class Item:
+    """One file of a draft on its way; what it is does not change, where it stands does."""
+
+    path: str
+    stamp: Stamp
+    digests: Digests = _UNKNOWN
+    session: str = ""
+    token: str = ""
+
+    @property
+    def part(self) -> Part:
+        mtime = self.stamp.mtime_ns / 1e9
+        return Part(self.path, self.stamp.size, mtime, self.digests, self.token)
+
+
+@dataclass(slots=True)
+class Journal:
+    """All that is remembered about the publication of one draft."""
+
+    phase: Phase = Phase.NONE
+    # The boot of the machine under which it was sealed.
+    boot: str = ""
+    reason: str = ""
+    items: dict[str, Item] = field(default_factory=dict)
+    documents: tuple[Document, ...] = ()
+    parents: Parents = ()
+    ignored: tuple[str, ...] = ()
+    # The versions before one was asked for; None if none was, or the answer came.
+    before: tuple[str, ...] | None = None
+    version: Ref | None = None
+    # Is something of an earlier attempt's uploads in use?
+    has_reused: bool = False
+
+    def dump(self) -> dict[str, Any]:
+        return {
+            "format": _FORMAT,
+            "phase": str(self.phase),
+            "boot": self.boot,
+            "reason": self.reason,
+            "items": [asdict(item) for item in self.items.values()],
+            "documents": _texts(self.documents),
+            "parents": [[str(ref), _texts(documents)] for ref, documents in self.parents],
+            "ignored": list(self.ignored),
+            "before": None if self.before is None else list(self.before),
+            "version": None if self.version is None else str(self.version),
+            "has_reused": self.has_reused,
+        }
+
+    @classmethod
+    def load(cls, value: Mapping[str, Any]) -> Journal:
+        """What was dumped; an empty one for anything else."""
+        if value.get("format") != _FORMAT:
+            return cls()
+        try:
+            before, version = value["before"], value["version"]
+            return cls(
+                phase=Phase(value["phase"]),
+                boot=value["boot"],
+                reason=value["reason"],
+                items={item["path"]: _item(item) for item in value["items"]},
+                documents=_documents(value["documents"]),
+                parents=tuple((Ref.parse(ref), _documents(own)) for ref, own in value["parents"]),
+                ignored=tuple(value["ignored"]),
+                before=None if before is None else tuple(before),
+                version=None if version is None else Ref.parse(version),
+                has_reused=value["has_reused"],
+            )
+        except (KeyError, TypeError, ValueError):
+            return cls()
+
+
+def _item(value: Mapping[str, Any]) -> Item:
+    stamp, digests = Stamp(**value["stamp"]), Digests(**value["digests"])
+    return Item(value["path"], stamp, digests, value["session"], value["token"])
+
+
+def _texts(documents: tuple[Document, ...]) -> dict[str, str]:
+    return {document.name: document.content.decode("latin-1") for document in documents}
+
+
+def _documents(texts: Mapping[str, str]) -> tuple[Document, ...]:
+    return tuple(Document(name, text.encode("latin-1")) for name, text in texts.items())

@@ -1,0 +1,89 @@
+"""How far an attempt at publishing is: numbers for people, asked for at any time without I/O.
+
+Written by the attempt's threads, read by the mount's. One lock, held for arithmetic only.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+
+from modelfs.fs.journal import Item, Journal
+from modelfs.waiting import Clock
+
+
+class Progress:
+    """The counts of one attempt."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self.phase = "checking"
+        # What the registry said last, if it was not good news.
+        self.note = ""
+        self.ignored: tuple[str, ...] = ()
+        self._files = self._files_done = self._bytes = 0
+        self._counts: dict[str, int] = {}
+        # Bytes that are there, of all files; and how many of them were there at the beginning.
+        self.sent = self._sent_before = 0
+        self._since: float | None = None
+
+    def hashing(self, items: Iterable[Item]) -> None:
+        sizes = [item.stamp.size for item in items]
+        with self._lock:
+            self.phase = "hashing"
+            self._files, self._bytes = len(sizes), sum(sizes)
+
+    def hashed(self, _: Item) -> None:
+        with self._lock:
+            self._files_done += 1
+
+    def uploading(self, journal: Journal) -> None:
+        self.began(journal)
+        self.phase = "uploading"
+        self._since = self._clock()
+
+    def began(self, journal: Journal) -> None:
+        """Take over what the journal says."""
+        items = journal.items.values()
+        with self._lock:
+            self.ignored = journal.ignored
+            self._files = len(journal.items)
+            self._bytes = sum(item.stamp.size for item in items)
+            there = {item.path: item.stamp.size for item in items if item.token}
+            self._files_done = len(there)
+            if self._since is None:
+                self._counts = there
+                self.sent = self._sent_before = sum(there.values())
+
+    def sending(self, item: Item, count: int) -> None:
+        """`count` bytes of a file are there."""
+        with self._lock:
+            self.sent += count - self._counts.get(item.path, 0)
+            self._counts[item.path] = count
+
+    def arrived(self, item: Item) -> None:
+        self.sending(item, item.stamp.size)
+        with self._lock:
+            self._files_done += 1
+
+    def told(self) -> dict[str, object]:
+        """For status.json."""
+        with self._lock:
+            told: dict[str, object] = {
+                "phase": self.phase,
+                "files": self._files,
+                "files_done": self._files_done,
+                "bytes": self._bytes,
+                "bytes_sent": self.sent,
+                "percent": round(100 * self.sent / self._bytes, 1) if self._bytes else 0.0,
+                "ignored": list(self.ignored),
+            }
+            if self.note:
+                told["note"] = self.note
+            seconds = self._clock() - self._since if self._since is not None else 0.0
+            rate = (self.sent - self._sent_before) / seconds if seconds > 0 else 0.0
+            if self.phase == "uploading" and rate > 0:
+                told["rate"] = round(rate)
+                told["seconds_left"] = round((self._bytes - self.sent) / rate)
+        return told

@@ -1,0 +1,397 @@
+"""The drafts of one registry: their states, what leads from one to the next, and who waits.
+
+Owns the state of every draft and the threads that publish: one that waits for drafts to become
+quiet and starts attempts, one for each attempt, and a crew that hashes and uploads for all. What an
+attempt does is `publishing`, which state follows is `drafts`. One lock guards the table of drafts;
+it is never held across I/O, and nobody is called or told an outcome under it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, InvalidStateError
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from modelfs.cache.blocks import BlockCache
+from modelfs.cache.crew import Crew
+from modelfs.errors import Error, Interrupted, NotFound, ReadOnly, WrongState
+from modelfs.fs import receipts
+from modelfs.fs.course import Over, Patience
+from modelfs.fs.drafts import Draft, Event, State
+from modelfs.fs.journal import ASKED_FOR, Journal, Phase
+from modelfs.fs.publishing import Attempt, Means, boot_id
+from modelfs.fs.staging import Staging
+from modelfs.refs import Ref
+from modelfs.registry.base import WritableRegistry
+from modelfs.waiting import Clock
+
+log = logging.getLogger(__name__)
+
+# For the threads to end; what hangs in a request by then is left behind.
+_STOP = 5.0
+
+_COPYING = "the mount ended while files were still being copied; see that all of them are there"
+_POWER_CUT = "the machine stopped before all files were on its disk; see that they are as they were"
+
+
+@dataclass(slots=True, eq=False)
+class _Record:
+    """What is known of one draft."""
+
+    draft: Draft
+    writers: int = 0
+    changed_at: float = 0.0
+    # Processes that wrote files other than NOTES.
+    pids: set[int] = field(default_factory=set)
+    attempt: Attempt | None = None
+    outcome: Future[Ref] | None = None
+    # To be done by the thread that waits: remember that it is armed; start the attempt.
+    is_to_arm: bool = False
+    is_to_start: bool = False
+
+
+class Publisher:
+    """Draft -> registry, for all drafts of `staging`.
+
+    `registry` is the one itself: of one that remembers, a new version could not be seen.
+    `on_published(draft, version)` is called when the version is there, before the draft is not.
+    """
+
+    def __init__(
+        self,
+        registry: WritableRegistry,
+        staging: Staging,
+        cache: BlockCache,
+        *,
+        settle: float = 2.0,
+        uploads: int = 8,
+        clock: Clock = time.monotonic,
+        patience: Patience | None = None,
+        on_published: Callable[[Ref, Ref], None],
+    ) -> None:
+        self._staging = staging
+        self._settle = settle
+        self._clock = clock
+        self._on_published = on_published
+        self._crew = Crew(uploads, "publish")
+        self._means = Means(
+            registry, staging, cache, self._crew, uploads, patience or Patience(), clock
+        )
+        self._changed = threading.Condition()
+        self._records: dict[Ref, _Record] = {}
+        self._threads: list[threading.Thread] = []
+        self._is_stopping = False
+
+    def start(self) -> None:
+        """Go on with what was under way when the last mount ended; after any fork."""
+        self._is_stopping = False
+        self._crew.start()
+        for ref in self._staging.drafts():
+            self._recover(ref, Journal.load(self._staging.read_journal(ref)))
+        self._spawn(self._watch, "publish-watch")
+
+    def stop(self) -> None:
+        """End the threads, within seconds; what is under way goes on at the next start."""
+        with self._changed:
+            self._is_stopping = True
+            self._changed.notify_all()
+            records, threads = list(self._records.values()), list(self._threads)
+        end = time.monotonic() + _STOP
+        for record in records:
+            if record.attempt is not None:
+                record.attempt.end()
+        self._crew.stop(_STOP)
+        for thread in threads:
+            thread.join(max(0.0, end - time.monotonic()))
+        self._threads.clear()
+        for record in records:
+            _tell(record.outcome, Interrupted("the mount has ended; the next one goes on"))
+
+    # What the mount asks.
+
+    def draft(self, ref: Ref) -> Draft:
+        """The state of a draft."""
+        with self._changed:
+            record = self._records.get(ref)
+            if record is None or self._is_another(record):
+                return Draft(ref)
+            return record.draft
+
+    def check_writable(self, ref: Ref) -> None:
+        """Raises WrongState while nothing in the draft may change, ReadOnly once it is a version"""
+        draft = self.draft(ref)
+        if draft.is_frozen:
+            raise WrongState(f"{ref} is being published")
+        if draft.state is State.PUBLISHED:
+            raise ReadOnly(f"{ref} is published")
+
+    def status(self, ref: Ref) -> dict[str, object]:
+        """All there is to tell about a draft, for status.json. No I/O."""
+        with self._changed:
+            record = self._record(ref)
+            draft, attempt, writers = record.draft, record.attempt, record.writers
+            left = record.changed_at + self._settle - self._clock()
+        told: dict[str, object] = {"ref": str(ref), "state": str(draft.state), "writers": writers}
+        if draft.reason:
+            told["reason"] = draft.reason
+        if draft.version is not None:
+            told["version"] = str(draft.version)
+        if draft.state is State.ARMED:
+            told["settle_left"] = round(max(0.0, left), 1)
+        return told | (attempt.progress.told() if attempt is not None else {})
+
+    # What the mount tells.
+
+    def opened(self, ref: Ref) -> None:
+        """Somebody opened a file of the draft for writing."""
+        with self._changed:
+            self._record(ref).writers += 1
+
+    def closed(self, ref: Ref) -> None:
+        """Who opened one has closed it."""
+        with self._changed:
+            record = self._record(ref)
+            record.writers = max(0, record.writers - 1)
+            record.changed_at = self._clock()
+            self._changed.notify_all()
+
+    def changed(self, ref: Ref, pid: int, is_notes: bool) -> None:
+        """Process `pid` changed bytes or names in the draft."""
+        with self._changed:
+            record = self._record(ref)
+            record.changed_at = self._clock()
+            if not is_notes:
+                record.pids.add(pid)
+
+    def noted(self, ref: Ref, pid: int) -> Future[Ref] | None:
+        """NOTES is in place, by process `pid`: the outcome, or None if that waits for quiet."""
+        with self._changed:
+            record = self._record(ref)
+            if record.draft.state is State.PUBLISHED or record.draft.is_frozen:
+                return record.outcome
+            if pid not in record.pids:
+                return self._begin(record, Event.NOTED)
+            record.draft = record.draft.after(Event.NOTED_BY_WRITER)
+            record.changed_at = self._clock()
+            record.is_to_arm = True
+            self._changed.notify_all()
+            return None
+
+    def ask(self, ref: Ref) -> Future[Ref]:
+        """Publish now; the outcome. NotFound if there is no such draft."""
+        if not self._staging.is_draft(ref):
+            raise NotFound(f"there is no such draft: {ref}")
+        with self._changed:
+            record = self._record(ref)
+            if record.outcome is not None and record.draft.is_frozen:
+                return record.outcome
+            return self._begin(record, Event.ASKED)
+
+    def renamed(self, old: Ref, new: Ref) -> None:
+        """The draft `old` is going to be called `new`."""
+        journal = self._staging.read_journal(old)
+        if journal:
+            self._staging.write_journal(new, journal)
+            self._staging.write_journal(old, {})
+        with self._changed:
+            record = self._record(old)
+            if record.draft.is_frozen:
+                raise WrongState(f"{old} is being published")
+            del self._records[old]
+            record.draft = replace(record.draft, ref=new)
+            self._records[new] = record
+
+    def cancel(self, ref: Ref) -> None:
+        """Do not publish the draft; WrongState once the version may have been asked for."""
+        with self._changed:
+            record = self._record(ref)
+            attempt = record.attempt
+        if attempt is not None:
+            attempt.cancel()
+        with self._changed:
+            record.draft = record.draft.after(Event.CANCELLED)
+            record.attempt = None
+            record.is_to_arm = record.is_to_start = False
+            record.pids.clear()
+            outcome, record.outcome = record.outcome, None
+        if self._staging.read_journal(ref):
+            self._staging.write_journal(ref, {})
+        _tell(outcome, Interrupted(f"{ref}: publishing was cancelled"))
+
+    # Records; all under the lock.
+
+    def _record(self, ref: Ref) -> _Record:
+        record = self._records.get(ref)
+        if record is None or self._is_another(record):
+            record = self._records[ref] = _Record(Draft(ref), changed_at=self._clock())
+        return record
+
+    def _is_another(self, record: _Record) -> bool:
+        """True if the record is of a draft that became a version, and there is a new one."""
+        is_gone = record.draft.state is State.PUBLISHED and record.attempt is None
+        return is_gone and self._staging.holds(record.draft.ref)
+
+    def _begin(self, record: _Record, event: Event, journal: Journal | None = None) -> Future[Ref]:
+        record.draft = record.draft.after(event)
+
+        def checked() -> None:
+            self._checked(record, attempt)
+
+        attempt = Attempt(self._means, record.draft.ref, journal, checked)
+        record.attempt = attempt
+        record.outcome = Future()
+        record.outcome.set_running_or_notify_cancel()  # cannot be cancelled: others wait as well
+        record.is_to_start = True
+        record.is_to_arm = False
+        self._changed.notify_all()
+        return record.outcome
+
+    # The thread that waits.
+
+    def _watch(self) -> None:
+        while (found := self._next()) is not None:
+            record, attempt = found
+            if attempt is not None:
+                self._spawn(partial(self._work, record, attempt), "publish-draft")
+                continue
+            try:
+                journal = Journal.load(self._staging.read_journal(record.draft.ref))
+                journal.phase = Phase.ARMED
+                self._staging.write_journal(record.draft.ref, journal.dump())
+            except OSError as exc:
+                log.info("%s: its journal cannot be written: %s", record.draft.ref, exc)
+
+    def _next(self) -> tuple[_Record, Attempt | None] | None:
+        """What to do next, once there is something: start an attempt, or remember it is armed."""
+        with self._changed:
+            while not self._is_stopping:
+                soonest: float | None = None
+                now = self._clock()
+                for record in self._records.values():
+                    if record.draft.state is State.ARMED and not record.writers:
+                        left = record.changed_at + self._settle - now
+                        if left <= 0:
+                            self._begin(record, Event.QUIET)
+                        elif soonest is None or left < soonest:
+                            soonest = left
+                    if record.is_to_start:
+                        record.is_to_start = False
+                        return record, record.attempt
+                    if record.is_to_arm:
+                        record.is_to_arm = False
+                        return record, None
+                self._changed.wait(soonest)
+        return None
+
+    def _spawn(self, work: Callable[[], None], name: str) -> None:
+        thread = threading.Thread(target=work, name=name, daemon=True)
+        with self._changed:
+            self._threads = [each for each in self._threads if each.is_alive()]
+            self._threads.append(thread)
+            if not self._is_stopping:
+                thread.start()
+
+    # One attempt.
+
+    def _work(self, record: _Record, attempt: Attempt) -> None:
+        ref = record.draft.ref
+        receipts.withdraw_failure(self._staging.path(ref))
+        try:
+            version = attempt.run()
+        except Over:
+            return
+        except Error as exc:
+            self._failed(record, attempt, exc)
+        except Exception as exc:
+            log.exception("publishing %s failed", ref)
+            error = WrongState(f"an error in the program: {type(exc).__name__}: {exc}")
+            self._failed(record, attempt, error)
+        else:
+            self._published(record, attempt, version)
+        finally:
+            attempt.end()
+
+    def _checked(self, record: _Record, attempt: Attempt) -> None:
+        with self._changed:
+            if record.attempt is attempt and record.draft.state is State.SEALED:
+                record.draft = record.draft.after(Event.CHECKED)
+
+    def _failed(self, record: _Record, attempt: Attempt, error: Error) -> None:
+        ref, reason = record.draft.ref, str(error)
+        try:
+            attempt.fail(reason)
+        except Over:
+            return
+        except Error as exc:
+            log.info("%s: %s", ref, exc)
+        receipts.tell_failure(self._staging.path(ref), reason)
+        with self._changed:
+            if record.attempt is not attempt:
+                return
+            record.draft = record.draft.after(Event.REFUSED, reason=reason)
+        log.warning("%s was not published: %s", ref, reason)
+        _tell(record.outcome, error)
+
+    def _published(self, record: _Record, attempt: Attempt, version: Ref) -> None:
+        ref = record.draft.ref
+        try:
+            attempt.put_away(version)
+        except Error as exc:
+            log.warning("%s was published as %s: %s", ref, version, exc)
+        with self._changed:
+            record.draft = record.draft.after(Event.CREATED, version=version)
+        try:
+            self._on_published(ref, version)
+            self._staging.remove(ref)
+            for above in reversed(list(ref.ancestors())):
+                self._staging.prune(above)
+        except Exception:
+            # The version is there; what is left of the draft goes at the next start.
+            log.exception("%s was published as %s, and is not all put away", ref, version)
+        with self._changed:
+            record.attempt = None
+            record.writers = 0
+            record.pids.clear()
+        log.info("%s was published as %s", ref, version)
+        _tell(record.outcome, version)
+
+    # After a restart.
+
+    def _recover(self, ref: Ref, journal: Journal) -> None:
+        reason = ""
+        if journal.phase is Phase.ARMED:
+            reason = _COPYING
+        elif journal.phase is Phase.SEALED and journal.boot != boot_id():
+            reason = _POWER_CUT
+        if reason:
+            receipts.tell_failure(self._staging.path(ref), reason)
+            journal.phase, journal.reason = Phase.FAILED, reason
+            self._staging.write_journal(ref, journal.dump())
+            log.warning("%s was not published: %s", ref, reason)
+        if journal.phase is Phase.NONE:
+            return
+        with self._changed:
+            record = self._record(ref)
+            if journal.phase is Phase.FAILED:
+                record.draft = Draft(ref, State.FAILED, journal.reason)
+                return
+            self._begin(record, Event.ASKED, journal)
+            if journal.phase in ASKED_FOR:
+                record.draft = record.draft.after(Event.CHECKED)
+
+
+def _tell(outcome: Future[Ref] | None, value: Ref | Error) -> None:
+    """Tell those who wait, unless they have been told."""
+    if outcome is None:
+        return
+    try:
+        if isinstance(value, Error):
+            outcome.set_exception(value)
+        else:
+            outcome.set_result(value)
+    except InvalidStateError:
+        pass
