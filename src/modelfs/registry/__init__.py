@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,21 +22,25 @@ def open_registry(spec: str, config: Config) -> Registry:
     if kind in ("kaggle+http", "kaggle+https") and separator:
         return _other_kaggle(spec, config)
     if kind == "local" and rest:
-        return _local(Path(rest).expanduser().absolute())
+        return _local(Path(rest).expanduser().absolute(), config)
     raise Usage(f"not a registry: {spec!r}", hint=f"possible are {_POSSIBLE}")
 
 
 def _kaggle(config: Config) -> Registry:
-    from modelfs.registry import credentials, kaggle
+    from modelfs.registry import credentials, kaggle, kaggle_writing
 
     found = credentials.for_kaggle(config.environ, config.home)
     client = kaggle.connect(_KAGGLE_API, found, config.environ)
-    return kaggle.KaggleRegistry(client, has_login=bool(found), owners=config.owners)
+    if not found:  # nobody publishes as nobody
+        return kaggle.KaggleRegistry(client, owners=config.owners)
+    return kaggle_writing.WritableKaggleRegistry(
+        client, license_name=config.license, has_login=True, owners=config.owners
+    )
 
 
 def _other_kaggle(spec: str, config: Config) -> Registry:
     """A server that speaks Kaggle's protocol. It never gets the credentials that are Kaggle's."""
-    from modelfs.registry import credentials, kaggle
+    from modelfs.registry import credentials, kaggle, kaggle_writing
 
     try:
         url = urlsplit(spec.removeprefix("kaggle+"))
@@ -47,8 +52,10 @@ def _other_kaggle(spec: str, config: Config) -> Registry:
         raise Usage(f"not the address of a registry: {url.scheme}://HOST:PORT is needed")
     found = credentials.for_other(config.environ, config.token_file)
     base = f"{url.scheme}://{url.netloc.lower()}"
-    return kaggle.KaggleRegistry(
+    return kaggle_writing.WritableKaggleRegistry(
         kaggle.connect(base, found, config.environ),
+        license_name=config.license,
+        has_first_notes=True,
         identity=f"kaggle+{base}" if port else f"kaggle+{base}:{_port(url.scheme)}",
         has_login=bool(found),
         owners=config.owners,
@@ -59,9 +66,9 @@ def _port(scheme: str) -> int:
     return 443 if scheme == "https" else 80
 
 
-def _local(directory: Path) -> Registry:
+def _local(directory: Path, config: Config) -> Registry:
     try:
-        from modelfs.registry.local import LocalRegistry
+        from modelfs.registry.local import LocalRegistry, WritableLocalRegistry
     except ModuleNotFoundError as exc:
         if exc.name and exc.name.startswith("modelfs"):
             raise
@@ -69,4 +76,6 @@ def _local(directory: Path) -> Registry:
             f"a local registry needs a package that is not installed: {exc.name}",
             hint='pip install "modelfs[server]"',
         ) from exc
+    if os.access(directory, os.W_OK):
+        return WritableLocalRegistry(directory, config.license)
     return LocalRegistry(directory)

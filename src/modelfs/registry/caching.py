@@ -5,7 +5,8 @@ everything else for `ttl` seconds; afterwards it is asked for again, and given a
 only where the registry does not answer. Questions are asked on worker threads, each once at a
 time; callers wait through the `Wait` they brought. One lock guards what is remembered and what is
 being asked together; it is held for look-ups only, never while asking, reading the shelf or
-waiting.
+waiting. What is changed goes straight through, on the thread that asks; what that makes untrue is
+forgotten, also where the answer was lost.
 """
 
 from __future__ import annotations
@@ -14,17 +15,27 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, MutableMapping
-from concurrent.futures import Executor, Future, InvalidStateError
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
 
 from cachetools import LRUCache, TTLCache
 
-from modelfs.errors import Error, NotFound, Unavailable
-from modelfs.model import Account, Document, Entry, File, Manifest, Traits
+from modelfs.errors import Error, NotFound, Unavailable, Unsupported
+from modelfs.model import (
+    Account,
+    Bundle,
+    Document,
+    Entry,
+    File,
+    Manifest,
+    Part,
+    Traits,
+)
 from modelfs.refs import Ref
 from modelfs.registry import plain
-from modelfs.registry.base import Body, Registry
+from modelfs.registry.asking import Key, Question, within
+from modelfs.registry.base import Body, Registry, WritableRegistry
 from modelfs.registry.lookedup import LookedUp
 from modelfs.registry.plain import Form
 from modelfs.registry.shelf import Shelf
@@ -33,7 +44,6 @@ from modelfs.waiting import Clock, Wait
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Key = tuple[str, Ref]
 
 # Long enough that a tree can be walked without asking twice, short enough that somebody who
 # publishes elsewhere does not wonder.
@@ -172,6 +182,53 @@ class CachingRegistry:
         if ref.depth:
             self._shelf.drop(ref)
 
+    # Changes, which go through
+
+    def blank(self, ref: Ref) -> tuple[Document, ...]:
+        return self._writable().blank(self.canonical(ref))
+
+    def check(self, bundle: Bundle) -> None:
+        self._writable().check(bundle)
+
+    def begin(self, part: Part) -> str:
+        return self._online().begin(part)
+
+    def send(self, session: str, part: Part, fd: int, progress: Callable[[int], None]) -> str:
+        return self._online().send(session, part, fd, progress)
+
+    def create(self, bundle: Bundle) -> Ref:
+        try:
+            made = self._online().create(bundle)
+        finally:
+            for parent, _ in bundle.parents:
+                self.forget(parent)
+            self.forget(bundle.ref)
+        self.forget(made)
+        return made
+
+    def update(self, ref: Ref, document: Document) -> None:
+        try:
+            self._online().update(ref, document)
+        finally:
+            self.forget(ref)
+
+    def delete(self, ref: Ref) -> None:
+        try:
+            self._online().delete(ref)
+            self._looked_up.remove(self.canonical(ref))
+        finally:
+            self.forget(ref)
+
+    def _online(self) -> WritableRegistry:
+        if self._is_offline:
+            raise Unavailable("offline: nothing is published or changed")
+        return self._writable()
+
+    def _writable(self) -> WritableRegistry:
+        if not self.traits.is_writable:
+            raise Unsupported(f"this registry is only read: {self.traits.identity}")
+        return cast(WritableRegistry, self._inner)
+
     # Questions, each asked once at a time
 
     def _answer(
@@ -196,12 +253,12 @@ class CachingRegistry:
                 flight = self._asked[key] = Future()
             epoch = self._epoch
         if is_first:
-            self._submit(_Question(key, form, ask, last_resort, flight, epoch))
+            self._submit(Question(key, form, ask, last_resort, flight, epoch))
         if known is not None and not self._is_offline:
-            flight = _within(flight, _PATIENCE, known.value)
+            flight = within(flight, _PATIENCE, known.value)
         return cast(T, self._wait(flight))
 
-    def _submit(self, question: _Question) -> None:
+    def _submit(self, question: Question) -> None:
         """Give a question to the workers; the flight fails if they are gone or are sent home."""
 
         def give_up() -> None:
@@ -215,7 +272,7 @@ class CachingRegistry:
         else:
             work.add_done_callback(lambda done: give_up() if done.cancelled() else None)
 
-    def _resolve(self, question: _Question) -> None:
+    def _resolve(self, question: Question) -> None:
         """On a worker: ask, remember, tell those who wait."""
         try:
             value = self._find(question)
@@ -228,7 +285,7 @@ class CachingRegistry:
             self._land(question)
             question.flight.set_result(value)
 
-    def _find(self, question: _Question) -> Any:
+    def _find(self, question: Question) -> Any:
         if self._is_offline:
             return self._old(question, Unavailable(f"offline, and not known: {question.name}"))
         if (final := self._final(question)) is not None:
@@ -248,7 +305,7 @@ class CachingRegistry:
         self._shelf.write(*question.key, question.form.dump(value))
         return value
 
-    def _final(self, question: _Question) -> Manifest | None:
+    def _final(self, question: Question) -> Manifest | None:
         """The shelved manifest of a version that does not change any more."""
         kind, ref = question.key
         if kind != "manifest":
@@ -266,7 +323,7 @@ class CachingRegistry:
         age = self._now() - (manifest.mtime or 0.0)
         return not settling or (bool(manifest.files) and age > settling)
 
-    def _old(self, question: _Question, error: Error) -> Any:
+    def _old(self, question: Question, error: Error) -> Any:
         """What was known before; raises `error` if nothing was."""
         value = self._before(question)
         if value is None:
@@ -277,7 +334,7 @@ class CachingRegistry:
         self._remember(question, value, _TTL_OLD)
         return value
 
-    def _before(self, question: _Question) -> Any:
+    def _before(self, question: Question) -> Any:
         """What was known before, in memory or on the shelf; None if nothing was."""
         with self._lock:
             known = self._known.get(question.key)
@@ -286,7 +343,7 @@ class CachingRegistry:
         value = plain.loaded(question.form, self._shelf.read(*question.key))
         return question.last_resort(question.key[1]) if value is None else value
 
-    def _remember(self, question: _Question, value: Any, seconds: float) -> None:
+    def _remember(self, question: Question, value: Any, seconds: float) -> None:
         kind, ref = question.key
         until = self._clock() + seconds
         with self._lock:
@@ -306,13 +363,13 @@ class CachingRegistry:
                         below = ("children", ref.child(entry.name))
                         self._known[below] = _Answer(entry.children, until)
 
-    def _remember_missing(self, question: _Question, reason: str) -> None:
+    def _remember_missing(self, question: Question, reason: str) -> None:
         with self._lock:
             if self._epoch == question.epoch:
                 self._known.pop(question.key, None)
                 self._missing[question.key] = reason
 
-    def _land(self, question: _Question) -> None:
+    def _land(self, question: Question) -> None:
         """The next caller asks afresh."""
         with self._lock:
             if self._asked.get(question.key) is question.flight:
@@ -357,51 +414,6 @@ class CachingRegistry:
         """The entry of `ref` from the shelved listing that it is in."""
         listing = plain.loaded(plain.ENTRIES, self._shelf.read("children", ref.parent)) or ()
         return next((entry for entry in listing if entry.name == ref.name), None)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Question:
-    """Something that is being asked."""
-
-    key: Key
-    form: Form[Any]
-    ask: Callable[[], Any]
-    last_resort: Callable[[Ref], Any]
-    flight: Future[Any]
-    epoch: int
-
-    @property
-    def name(self) -> str:
-        kind, ref = self.key
-        return f"{kind} of {ref or 'the registry'}"
-
-
-def _within(flight: Future[T], seconds: float, old: T) -> Future[T]:
-    """What `flight` gives, or `old` after some seconds."""
-    answer: Future[T] = Future()
-
-    def give_old() -> None:
-        try:
-            answer.set_result(old)
-        except InvalidStateError:
-            pass
-
-    timer = threading.Timer(seconds, give_old)
-    timer.daemon = True
-
-    def give(done: Future[T]) -> None:
-        timer.cancel()
-        try:
-            if (error := done.exception()) is not None:
-                answer.set_exception(error)
-            else:
-                answer.set_result(done.result())
-        except InvalidStateError:
-            pass
-
-    timer.start()
-    flight.add_done_callback(give)
-    return answer
 
 
 def _united(entries: tuple[Entry, ...], names: Iterable[str]) -> tuple[Entry, ...]:

@@ -26,7 +26,7 @@ from modelfs.registry.transfer import RangeBody
 from modelfs.waiting import Clock
 
 _LEVELS = ("owner", "model", "framework", "instance", "version")
-_MODELS = "v1/models.ModelApiService"
+MODELS = "v1/models.ModelApiService"
 # The most that the official client's help allows. The live service gives fewer of some things,
 # so a short page never means the last.
 _PAGE = 200
@@ -226,14 +226,14 @@ class KaggleRegistry:
     # How it is asked
 
     def _ask(self, method: str, ref: Ref) -> Mapping[str, Any]:
-        return self._call(method, _message(ref), ref)
+        return self._call(method, message_of(ref), ref)
 
     def _call(self, method: str, message: Mapping[str, object], ref: Ref) -> Mapping[str, Any]:
         with _reading(ref):
-            return self._client.call(f"{_MODELS}/{method}", message)
+            return self._client.call(f"{MODELS}/{method}", message)
 
     def _pages(self, method: str, ref: Ref, key: str) -> Iterator[replies.Reply]:
-        return self._paged(method, _message(ref), key, ref)
+        return self._paged(method, message_of(ref), key, ref)
 
     def _paged(
         self, method: str, message: Mapping[str, object], key: str, ref: Ref
@@ -273,9 +273,9 @@ class KaggleRegistry:
             with self._lock:
                 if known := self._addresses.get(key):
                     return known
-        message = {**_message(ref), "path": path}
+        message = {**message_of(ref), "path": path}
         with _reading(ref):
-            url = self._client.locate(f"{_MODELS}/DownloadModelInstanceVersion", message)
+            url = self._client.locate(f"{MODELS}/DownloadModelInstanceVersion", message)
         last = unquote(urlsplit(url).path).rpartition("/")[2]
         if last == f"{path.rpartition('/')[2]}.zip":
             raise Unsupported(f"the registry keeps this file zipped, so no part of it: {path}")
@@ -308,7 +308,7 @@ def _check_digests(body: RangeBody, file: File) -> None:
             raise Corrupt(f"{file.path}: the storage has a file of another {kind}")
 
 
-def _message(ref: Ref) -> dict[str, object]:
+def message_of(ref: Ref) -> dict[str, object]:
     """The fields of a request that name `ref`, a model or below."""
     keys = ("ownerSlug", "modelSlug", "framework", "instanceSlug", "versionNumber")
     message: dict[str, object] = dict(zip(keys, ref.parts, strict=False))

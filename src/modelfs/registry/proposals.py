@@ -20,6 +20,8 @@ _SLUGS = {
     4: (re.compile(r"[A-Za-z0-9]+(?:[._-]+[A-Za-z0-9]+)*"), "instance", "with -, _ or . between"),
 }
 _UNPACKED = (".zip", ".tar")
+# A create call nests as deep as its directories, and receivers refuse what is deeper.
+_DEEPEST = 100
 
 _DESCRIPTION = "".join(
     f"# {title}\n\n"
@@ -127,6 +129,8 @@ def _check_paths(parts: tuple[Part, ...]) -> None:
                 f"{part.path}: the registry would unpack an archive that is in no folder",
                 hint="move it into a folder, or publish what is in it",
             )
+        if part.path.count("/") > _DEEPEST:
+            raise InvalidName(f"{part.path[:80]}…: deeper than {_DEEPEST} folders")
     rejected = Manifest.of(File(part.path, part.size) for part in parts).rejected
     if rejected:
         raise InvalidName(f"{rejected[0].path}: cannot be published, {rejected[0].reason}")

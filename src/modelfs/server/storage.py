@@ -8,7 +8,6 @@ models.
 from __future__ import annotations
 
 import asyncio
-import base64
 import hashlib
 import hmac
 import os
@@ -22,6 +21,7 @@ from aiohttp import web
 
 from modelfs.errors import Corrupt, Forbidden, NotFound, Unavailable
 from modelfs.server.ranges import Part, http_date, wanted
+from modelfs.server.wire import hash_header
 
 PREFIX = "/storage/"
 
@@ -156,13 +156,8 @@ def _headers(stored: Stored, part: Part, etag: str, modified: str) -> dict[str, 
         "X-Content-Type-Options": "nosniff",
     }
     # Of the whole file, whatever part is sent.
-    hashes = [
-        f"{kind}={base64.b64encode(bytes.fromhex(value)).decode()}"
-        for kind, value in (("crc32c", stored.crc32c), ("md5", stored.md5))
-        if value
-    ]
-    if hashes:
-        headers["x-goog-hash"] = ",".join(hashes)
+    if hashes := hash_header(stored.md5, stored.crc32c):
+        headers["x-goog-hash"] = hashes
     if part.status == 206:
         headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{stored.size}"
     elif part.status == 416:

@@ -20,6 +20,7 @@ from modelfs.registry.local.store import Store
 from modelfs.registry.local.uploads import UploadWriter
 from modelfs.server.limits import Limits
 from modelfs.server.ranges import Sent, sent
+from modelfs.server.wire import base64_of, hash_header
 
 PATH = "/upload"
 
@@ -178,7 +179,14 @@ def _checked_stop(request: web.Request, upload: Upload, told: Sent | None) -> in
 def _state(upload: Upload) -> web.Response:
     """What is here: 200 for all of it, else 308 and how much."""
     if upload.is_complete:
-        return web.json_response({"name": upload.name, "size": str(upload.size)})
+        told = {
+            "name": upload.name,
+            "size": str(upload.size),
+            "md5Hash": base64_of(upload.md5),
+            "crc32c": base64_of(upload.crc32c),
+        }
+        hashes = hash_header(upload.md5, upload.crc32c)
+        return web.json_response(told, headers={"x-goog-hash": hashes})
     return web.Response(status=308, reason="Resume Incomplete", headers=_range(upload))
 
 

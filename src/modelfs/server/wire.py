@@ -6,6 +6,7 @@ booleans as text and masks as objects: `Fields` takes all of it. Pure: no I/O, n
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -147,6 +148,17 @@ def time_text(seconds: float) -> str:
     """`2024-01-02T00:00:00.000Z`, the only form that all clients read."""
     moment = datetime.fromtimestamp(seconds, UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def base64_of(digest: str) -> str:
+    """A digest as Google's storage writes it; ours are hex."""
+    return base64.b64encode(bytes.fromhex(digest)).decode()
+
+
+def hash_header(md5: str, crc32c: str) -> str:
+    """The value of `x-goog-hash`; empty without digests."""
+    pairs = (("crc32c", crc32c), ("md5", md5))
+    return ",".join(f"{kind}={base64_of(digest)}" for kind, digest in pairs if digest)
 
 
 def _object(value: object, name: str) -> Fields:

@@ -1,7 +1,7 @@
 """The embedded registry's engine: a directory as a registry.
 
-`Store` reads and writes one (the server uses it); `LocalRegistry` is the same directory, read
-only and without a server, as a `Registry`.
+`Store` reads and writes one (the server uses it); `LocalRegistry` and `WritableLocalRegistry` are
+the same directory without a server, as a `Registry`.
 """
 
 from modelfs.registry.local.records import (
@@ -18,6 +18,7 @@ from modelfs.registry.local.records import (
 from modelfs.registry.local.registry import LocalRegistry
 from modelfs.registry.local.store import Store
 from modelfs.registry.local.uploads import Uploads, UploadWriter
+from modelfs.registry.local.writable import WritableLocalRegistry
 
 __all__ = [
     "Bundle",
@@ -33,4 +34,5 @@ __all__ = [
     "UploadedFile",
     "Uploads",
     "VersionRecord",
+    "WritableLocalRegistry",
 ]

@@ -54,6 +54,11 @@ def contents(bundle: Bundle, uploads: Uploads, blobs: Blobs) -> tuple[File, ...]
     return manifest.files
 
 
+def tokens_of(bundle: Bundle) -> Iterator[str]:
+    """The uploads that `bundle` is made of."""
+    return (file.token for _, file in _walk(bundle))
+
+
 def _walk(bundle: Bundle) -> Iterator[tuple[str, UploadedFile]]:
     """Every upload with the directory it lies in, which ends in a slash unless it is the top."""
     waiting: list[tuple[str, Bundle | UploadedDirectory]] = [("", bundle)]

@@ -30,7 +30,14 @@ from modelfs.registry.local.records import (
     Page,
     VersionRecord,
 )
-from modelfs.registry.local.schema import archives, files, instances, models, versions
+from modelfs.registry.local.schema import (
+    archives,
+    files,
+    instances,
+    models,
+    used_uploads,
+    versions,
+)
 
 _MODEL_COLUMNS = tuple(column for column in models.c if column.name != "searched")
 _FILE_COLUMNS = (files.c.path, files.c.size, files.c.sha256, files.c.md5, files.c.crc32c)
@@ -261,6 +268,22 @@ def is_referenced(connection: Connection, sha256: str) -> bool:
 def has_version(connection: Connection, version_id: int) -> bool:
     query = select(versions.c.id).where(versions.c.id == version_id)
     return connection.execute(query).first() is not None
+
+
+def made_of(connection: Connection, instance_id: int, tokens: frozenset[str]) -> int | None:
+    """The number of the instance's version that was made of exactly these uploads, if one was."""
+    if not tokens:
+        return None
+    any_of_them = select(used_uploads.c.version_id).where(used_uploads.c.token == min(tokens))
+    query = select(versions.c.id, versions.c.number).where(
+        versions.c.instance_id == instance_id, versions.c.id == any_of_them.scalar_subquery()
+    )
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        return None
+    used = select(used_uploads.c.token).where(used_uploads.c.version_id == row.id)
+    is_same = frozenset(connection.execute(used).scalars()) == tokens
+    return int(row.number) if is_same else None
 
 
 def _instances() -> Select[Any]:

@@ -23,13 +23,14 @@ from sqlalchemy import (
     insert,
     inspect,
     select,
+    update,
 )
 
 from modelfs.errors import Usage
 
 # Raised by one with every change of the tables; a registry of an older layout is then migrated in
 # `create`, one of a newer layout is refused.
-VERSION = 1
+VERSION = 2
 
 metadata = MetaData()
 
@@ -121,22 +122,38 @@ archives = Table(
     Column("crc32c", String(8), nullable=False),
 )
 
+# Uploads that became part of a version. Since layout 2.
+used_uploads = Table(
+    "used_uploads",
+    metadata,
+    Column("token", String(48), primary_key=True),
+    Column(
+        "version_id",
+        ForeignKey("versions.id", ondelete="CASCADE"),
+        nullable=False,
+        index=True,
+    ),
+)
+
 
 def create(connection: Connection) -> None:
     """Make the tables where there are none; Usage if what is there is not ours, or newer."""
     if not inspect(connection).get_table_names():
         metadata.create_all(connection)
         connection.execute(insert(schema_version).values(version=VERSION))
-    check(connection)
+    elif check(connection) < VERSION:
+        metadata.create_all(connection)  # those that are missing
+        connection.execute(update(schema_version).values(version=VERSION))
 
 
-def check(connection: Connection) -> None:
-    """Usage unless this is a registry whose layout we know."""
+def check(connection: Connection) -> int:
+    """The layout, which readers may take older than ours; Usage for one that we do not know."""
     if not inspect(connection).has_table(schema_version.name):
         raise Usage("registry.db is not a registry of modelfs")
-    found = connection.execute(select(schema_version.c.version)).scalar_one()
+    found: int = connection.execute(select(schema_version.c.version)).scalar_one()
     if found > VERSION:
         raise Usage(
             f"registry is of a newer modelfs, layout {found} where we know {VERSION}",
             hint="update modelfs",
         )
+    return found

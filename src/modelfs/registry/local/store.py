@@ -29,7 +29,7 @@ from modelfs.refs import is_never_a_slug, name_fault
 from modelfs.registry import frameworks
 from modelfs.registry.local import catalog, checked, writing
 from modelfs.registry.local.archives import Archives
-from modelfs.registry.local.bundles import contents
+from modelfs.registry.local.bundles import contents, tokens_of
 from modelfs.registry.local.database import Database
 from modelfs.registry.local.disk import disk_errors
 from modelfs.registry.local.reader import BLOBS, DATABASE, TEMPORARY, Reader
@@ -135,22 +135,30 @@ class Store(Reader):
         fields: Mapping[str, object],
         notes: str = "",
     ) -> InstanceRecord:
-        """A new instance with its version 1; both or neither. Exists if the slug is taken."""
+        """A new instance with its version 1; both or neither. Exists if the slug is taken.
+
+        If it was made of these very uploads before, somebody asks again who got no answer: it is
+        given, and nothing made.
+        """
         framework = frameworks.parse(framework)
         _check_slugs(slug)
+        name = (owner, model, framework, slug)
         values = checked.instance(fields)
+        tokens = frozenset(tokens_of(bundle))
         with self._database.read() as connection:
-            # Asked again by the insert; here so that no archive is unpacked in vain.
+            # Asked again below; here so that no archive is unpacked in vain.
             parent = catalog.model(connection, owner, model)
             if writing.has_instance(connection, parent.id, framework, slug):
-                raise Exists(f"{owner}/{model}/{framework}/{slug}: instance exists")
+                return _made_before(connection, name, tokens)
         files = contents(bundle, self.uploads, self._blobs)
         now = self._clock()
         with self._database.write() as connection:
             parent = catalog.model(connection, owner, model)
+            if writing.has_instance(connection, parent.id, framework, slug):
+                return _made_before(connection, name, tokens)
             instance_id = writing.insert_instance(connection, parent, framework, slug, values, now)
-            self._insert_version(connection, instance_id, files, notes, now)
-            return catalog.instance(connection, owner, model, framework, slug)
+            self._insert_version(connection, instance_id, files, notes, tokens, now)
+            return catalog.instance(connection, *name)
 
     def update_instance(
         self, owner: str, model: str, framework: str, slug: str, changes: Mapping[str, object]
@@ -180,14 +188,26 @@ class Store(Reader):
         bundle: Bundle,
         notes: str = "",
     ) -> VersionRecord:
-        """The next version of an instance, under a number that was never used."""
+        """The next version of an instance, under a number that was never used.
+
+        If one was made of these very uploads before, somebody asks again who got no answer: that
+        version is given, and nothing made. WrongState if only some of them are in a version.
+        """
         framework = frameworks.parse(framework)
-        self.instance(owner, model, framework, slug)  # before any archive is unpacked
+        name = (owner, model, framework, slug)
+        tokens = frozenset(tokens_of(bundle))
+        with self._database.read() as connection:  # before any archive is unpacked
+            parent = catalog.instance(connection, *name)
+            if (made := catalog.made_of(connection, parent.id, tokens)) is not None:
+                return catalog.version(connection, *name, made)
         files = contents(bundle, self.uploads, self._blobs)
         with self._database.write() as connection:
-            parent = catalog.instance(connection, owner, model, framework, slug)
-            number = self._insert_version(connection, parent.id, files, notes, self._clock())
-            return catalog.version(connection, owner, model, framework, slug, number)
+            parent = catalog.instance(connection, *name)
+            number = catalog.made_of(connection, parent.id, tokens)
+            if number is None:
+                now = self._clock()
+                number = self._insert_version(connection, parent.id, files, notes, tokens, now)
+            return catalog.version(connection, *name, number)
 
     def delete_version(
         self, owner: str, model: str, framework: str, slug: str, number: int
@@ -225,6 +245,8 @@ class Store(Reader):
         with disk_errors("registry cannot be swept"):
             uploads = self.uploads.sweep()
             self._sweep_temporary()
+            with self._database.write() as connection:
+                writing.forget_uploads(connection, self._clock() - _CONTENT_KEPT_FOR)
             blobs = self._sweep_blobs()
             archives = self._sweep_archives()
         _log.info("swept: %d uploads, %d contents, %d archives", uploads, blobs, archives)
@@ -235,13 +257,14 @@ class Store(Reader):
         instance_id: int,
         files: Sequence[File],
         notes: str,
+        tokens: frozenset[str],
         now: float,
     ) -> int:
         for sha256, size in {(file.digests.sha256, file.size) for file in files}:
             # Sweeping takes the writers' turn too: what is here now stays.
             if not self._blobs.has(sha256, size):
                 raise WrongState("an upload has expired: it has to be sent again")
-        return writing.insert_version(connection, instance_id, files, notes, now)
+        return writing.insert_version(connection, instance_id, files, notes, now, tokens)
 
     def _sweep_blobs(self) -> int:
         swept = 0
@@ -272,6 +295,16 @@ class Store(Reader):
                     path.unlink()
             except FileNotFoundError:  # it has just got its name
                 continue
+
+
+def _made_before(
+    connection: Connection, name: tuple[str, str, str, str], tokens: frozenset[str]
+) -> InstanceRecord:
+    """The instance of that name if its first version is of these uploads; else Exists."""
+    record = catalog.instance(connection, *name)
+    if catalog.made_of(connection, record.id, tokens) != 1:
+        raise Exists(f"{'/'.join(name)}: instance exists")
+    return record
 
 
 def _check_slugs(*slugs: str) -> None:

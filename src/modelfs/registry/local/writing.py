@@ -12,11 +12,18 @@ from typing import Any, cast
 from sqlalchemy import Connection, CursorResult, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from modelfs.errors import Exists
+from modelfs.errors import Exists, WrongState
 from modelfs.model import Digests, File
 from modelfs.registry.local.checked import Fields
 from modelfs.registry.local.records import InstanceRecord, ModelRecord, VersionRecord
-from modelfs.registry.local.schema import archives, files, instances, models, versions
+from modelfs.registry.local.schema import (
+    archives,
+    files,
+    instances,
+    models,
+    used_uploads,
+    versions,
+)
 
 _INSTANCE_DEFAULTS: dict[str, object] = {
     "overview": "",
@@ -105,9 +112,17 @@ def delete_instance(connection: Connection, instance_id: int, now: float) -> Non
 
 
 def insert_version(
-    connection: Connection, instance_id: int, content: Sequence[File], notes: str, now: float
+    connection: Connection,
+    instance_id: int,
+    content: Sequence[File],
+    notes: str,
+    now: float,
+    tokens: frozenset[str] = frozenset(),
 ) -> int:
-    """The next version of an instance, with its files; its number."""
+    """The next version of an instance, with its files; its number.
+
+    WrongState if one of the uploads `tokens` that it was made of is in a version already.
+    """
     connection.execute(
         update(instances)
         .where(instances.c.id == instance_id)
@@ -129,6 +144,12 @@ def insert_version(
     version_id = _new_id(result)
     if content:
         connection.execute(insert(files), [_file_row(version_id, file) for file in content])
+    rows = [{"token": token, "version_id": version_id} for token in sorted(tokens)]
+    try:
+        if rows:
+            connection.execute(insert(used_uploads), rows)
+    except IntegrityError as exc:
+        raise WrongState("an upload was published already: it has to be sent again") from exc
     return number
 
 
@@ -139,6 +160,12 @@ def delete_version(connection: Connection, version: VersionRecord, now: float) -
         update(instances).where(instances.c.id == version.instance_id).values(updated=now)
     )
     _touch_model(connection, version.instance_id, now)
+
+
+def forget_uploads(connection: Connection, moment: float) -> None:
+    """Forget which uploads went into versions that are older than `moment`."""
+    old = select(versions.c.id).where(versions.c.created < moment)
+    connection.execute(delete(used_uploads).where(used_uploads.c.version_id.in_(old)))
 
 
 def put_archive(connection: Connection, version_id: int, size: int, digests: Digests) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select, update
 
 from modelfs.errors import Exists, InvalidName, NotFound, WrongState
 from modelfs.model import Digests, File
 from modelfs.registry.local import Bundle, Store, UploadedDirectory, UploadedFile, writing
+from modelfs.registry.local.schema import schema_version, used_uploads
 from unit.registry.local.filling import BASE, NOW, Clock, Filling
 
 
@@ -162,12 +164,67 @@ def test_the_same_content_is_stored_once(store: Store, fill: Filling, directory:
     assert 3 == len(blobs(directory))
 
 
-def test_an_upload_can_be_part_of_several_versions(store: Store, fill: Filling) -> None:
+def test_a_create_that_is_repeated_makes_nothing_and_answers_the_same(
+    store: Store, fill: Filling
+) -> None:
+    fill.instance({})
+    bundle = fill.bundle({"w": b"w", "d/x": b"x"})
+    first = store.create_version(*BASE, bundle=bundle, notes="the first time")
+    fill.version({"later": b""})
+    assert first == store.create_version(*BASE, bundle=bundle, notes="again")
+    assert [1, 2, 3] == [version.number for version in store.all_versions(*BASE)]
+
+
+def test_an_instance_that_is_created_again_of_the_same_uploads_is_that_one(
+    store: Store, fill: Filling
+) -> None:
+    fill.instance({})
+    bundle = fill.bundle({"w": b"w"})
+    name = (*BASE[:3], "other")
+    first = store.create_instance(*name, bundle=bundle, fields={})
+    assert first == store.create_instance(*name, bundle=bundle, fields={})
+    with pytest.raises(Exists):
+        store.create_instance(*name, bundle=fill.bundle({"w": b"w"}), fields={})
+    with pytest.raises(Exists):
+        store.create_instance(*BASE, bundle=Bundle(), fields={})
+
+
+def test_an_upload_goes_into_one_version_only(store: Store, fill: Filling) -> None:
     fill.instance({})
     file = fill.put("w", b"w")
+    store.create_version(*BASE, bundle=Bundle((file,)))
+    with pytest.raises(WrongState):
+        store.create_version(*BASE, bundle=Bundle((file, fill.put("x", b"x"))))
+    with pytest.raises(WrongState):
+        store.create_instance(*BASE[:3], "other", bundle=Bundle((file,)), fields={})
+    assert [1, 2] == [version.number for version in store.all_versions(*BASE)]
+
+
+def test_versions_without_files_are_each_their_own(store: Store, fill: Filling) -> None:
+    fill.instance({})
     for _ in range(2):
-        store.create_version(*BASE, bundle=Bundle((file,)))
-    assert ["w"] == fill.paths(2) == fill.paths(3)
+        store.create_version(*BASE, bundle=Bundle())
+    assert [1, 2, 3] == [version.number for version in store.all_versions(*BASE)]
+
+
+def test_what_was_used_is_forgotten_after_its_session(
+    store: Store, fill: Filling, clock: Clock
+) -> None:
+    fill.instance({"w": b"w"})
+    clock.now += 30 * 86400
+    store.sweep()
+    with store._database.read() as connection:
+        assert [] == connection.execute(select(used_uploads)).all()
+
+
+def test_a_registry_of_the_first_layout_is_brought_up(store: Store, fill: Filling) -> None:
+    fill.instance({"w": b"w"})
+    with store._database.write() as connection:
+        used_uploads.drop(connection)
+        connection.execute(update(schema_version).values(version=1))
+    store._database.check()
+    store.start()
+    assert 2 == fill.version({"x": b"x"}).number
 
 
 @pytest.mark.parametrize(
