@@ -62,6 +62,11 @@ class _Slice(ctypes.Structure):
     _fields_ = [("base", ctypes.c_void_p), ("size", ctypes.c_size_t)]
 
 
+# Of libc, since what is to be written lies in memory of libfuse.
+_writev = ctypes.CDLL(None, use_errno=True).writev
+_writev.argtypes = [ctypes.c_int, ctypes.POINTER(_Slice), ctypes.c_int]
+_writev.restype = ctypes.c_ssize_t
+
 _SEND = ctypes.CFUNCTYPE(
     ctypes.c_int, ctypes.c_void_p, ctypes.POINTER(_Slice), ctypes.c_size_t, use_errno=True
 )
@@ -314,17 +319,13 @@ class SessionLoop:
 
     def _send(self, channel: Any, slices: Any, count: int) -> int:
         """Send an answer of libfuse, with what the file system wants changed in it."""
-        try:
-            views = [
-                memoryview((ctypes.c_char * item.size).from_address(item.base)).cast("B")
-                for item in slices[:count]
-            ]
-            reply = self._current.reply
-            if reply is not None and count == 2:
-                wire.patch(self._current.opcode, views[1], reply)
-            os.writev(self._fd, views)
-        except OSError as exc:
-            return -(exc.errno or errno.EIO)  # ENOENT: interrupted meanwhile, libfuse knows
+        reply = self._current.reply
+        if reply is not None and count == 2:
+            body = slices[1]
+            view = memoryview((ctypes.c_char * body.size).from_address(body.base)).cast("B")
+            wire.patch(self._current.opcode, view, reply)
+        if _writev(self._fd, slices, count) < 0:
+            return -ctypes.get_errno()  # ENOENT: interrupted meanwhile, libfuse knows
         return 0
 
 
