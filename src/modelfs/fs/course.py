@@ -78,6 +78,11 @@ class Course:
     def end(self) -> None:
         """Have it end soon, as it stands; it writes nothing more."""
         with self._writing:
+            if not self.is_over and self.journal.phase is Phase.UPLOADING:
+                try:
+                    self._staging.write_journal(self.ref, self.journal.dump())
+                except OSError:
+                    pass  # what was uploaded lately is uploaded again
             self._over.set()
 
     def cancel(self) -> None:

@@ -189,6 +189,8 @@ class Attempt:
                 next_at = now + took + max(_REMEMBER_EVERY, _SHARE * took)
 
         self._run(Batch(self._means.crew, self._means.lanes, left, uploads.send), remember)
+        if left:
+            course.remember(Phase.UPLOADING)
 
     def _run(self, batch: Batch[Item], meanwhile: Callable[[], None]) -> None:
         batch.start()
