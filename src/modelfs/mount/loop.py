@@ -37,8 +37,11 @@ WORKERS = 2
 # request buffer, of which only touched pages count.
 LIMIT = 512
 
-# Requests whose answers may be patched, and so pass through Python; all others go straight out.
-_PATCHED = frozenset({wire.Op.LOOKUP, wire.Op.GETATTR, wire.Op.OPEN, wire.Op.OPENDIR})
+# Requests whose answers we patch or look at; the answers to all others go straight out.
+_PATCHED = frozenset(
+    {wire.Op.LOOKUP, wire.Op.GETATTR, wire.Op.OPEN, wire.Op.OPENDIR, wire.Op.CREATE}
+)
+_OPENING = (wire.Op.OPEN, wire.Op.CREATE)
 
 # The request was interrupted before we read it; the call was; nothing to read yet.
 _TRY_AGAIN = (errno.ENOENT, errno.EINTR, errno.EAGAIN)
@@ -95,8 +98,45 @@ class _Current(threading.local):
 
     unique: int = 0
     opcode: int = 0
+    node: int = 0
     pid: int = 0
     reply: wire.Reply | None = None
+    # Of the open file that a GETATTR is about, once it turned out to have no name any more.
+    handle: int | None = None
+
+    def begin(self, request: wire.Request) -> None:
+        self.unique, self.opcode, self.node = request.unique, request.opcode, request.node
+        self.pid, self.reply, self.handle = request.pid, None, None
+
+
+class _OpenFiles:
+    """The handles of open files, by the kernel's number of the file.
+
+    Linux does not tell with fstat(2) which handle is meant, and libfuse finds a file only by its
+    name: of one that was unlinked it knows nothing.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._handles: dict[int, list[int]] = {}
+
+    def add(self, node: int, handle: int) -> None:
+        with self._lock:
+            self._handles.setdefault(node, []).append(handle)
+
+    def remove(self, node: int, handle: int) -> None:
+        with self._lock:
+            handles = self._handles.get(node, [])
+            if handle in handles:
+                handles.remove(handle)
+            if not handles:
+                self._handles.pop(node, None)
+
+    def find(self, node: int) -> int | None:
+        """One of the file's handles, if it is open."""
+        with self._lock:
+            handles = self._handles.get(node)
+            return handles[-1] if handles else None
 
 
 class SessionLoop:
@@ -110,6 +150,7 @@ class SessionLoop:
         self._threads = 0  # all of them, guarded by the lock
         self._busy = 0  # requests being served, guarded by the lock
         self._waiting: dict[int, _Waiter] = {}
+        self._open_files = _OpenFiles()
         self._current = _Current()
         self._ended = threading.Event()
         self._fd = -1
@@ -255,10 +296,14 @@ class SessionLoop:
             self._initialize(request, memory, length)
             return
         current = self._current
-        current.unique, current.opcode, current.reply = request.unique, request.opcode, None
-        current.pid = request.pid
+        current.begin(request)
+        if request.opcode == wire.Op.RELEASE:
+            self._open_files.remove(request.node, wire.released(memory))
         channel = self._channels[request.opcode in _PATCHED]
         self._hand_over(memory, length, channel)
+        if current.handle is not None:
+            wire.name_handle(memory, current.handle)
+            self._hand_over(memory, length, channel)
         current.unique = 0
 
     def _hand_over(self, memory: Any, length: int, channel: Any) -> None:
@@ -319,14 +364,35 @@ class SessionLoop:
 
     def _send(self, channel: Any, slices: Any, count: int) -> int:
         """Send an answer of libfuse, with what the file system wants changed in it."""
-        reply = self._current.reply
-        if reply is not None and count == 2:
-            body = slices[1]
-            view = memoryview((ctypes.c_char * body.size).from_address(body.base)).cast("B")
-            wire.patch(self._current.opcode, view, reply)
-        if _writev(self._fd, slices, count) < 0:
-            return -ctypes.get_errno()  # ENOENT: interrupted meanwhile, libfuse knows
+        current = self._current
+        opened = None
+        try:
+            views = [
+                memoryview((ctypes.c_char * item.size).from_address(item.base)).cast("B")
+                for item in slices[:count]
+            ]
+            if count == 1 and current.handle is None and self._is_nameless(views[0]):
+                return 0  # to be asked for again
+            if count == 2:
+                if current.reply is not None:
+                    wire.patch(current.opcode, views[1], current.reply)
+                if current.opcode in _OPENING:
+                    opened = wire.opened(current.node, views[1])
+                    self._open_files.add(*opened)  # before the kernel can close it
+            os.writev(self._fd, views)
+        except OSError as exc:
+            if opened is not None:
+                self._open_files.remove(*opened)
+            return -(exc.errno or errno.EIO)  # ENOENT: interrupted meanwhile, libfuse knows
         return 0
+
+    def _is_nameless(self, header: memoryview) -> bool:
+        """True if libfuse did not find, by its name, a file that is open."""
+        current = self._current
+        if current.opcode != wire.Op.GETATTR or wire.error(header) != errno.ENOENT:
+            return False
+        current.handle = self._open_files.find(current.node)
+        return current.handle is not None
 
 
 def _process_of(thread: int) -> int:

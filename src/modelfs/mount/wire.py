@@ -2,7 +2,8 @@
 
 libfuse 2.9 speaks protocol 7.19 and is frozen; the kernel has learned since. What we want of the
 newer protocol is a different answer to INIT, and a few fields of the answers to LOOKUP, GETATTR,
-OPEN and OPENDIR, patched in place. Layouts: `include/uapi/linux/fuse.h` of Linux 6.9.
+OPEN and OPENDIR, patched in place; of the old one, to know which files are open. Layouts:
+`include/uapi/linux/fuse.h` of Linux 6.9.
 """
 
 from __future__ import annotations
@@ -31,8 +32,10 @@ class Op(enum.IntEnum):
     LOOKUP = 1
     GETATTR = 3
     OPEN = 14
+    RELEASE = 18
     INIT = 26
     OPENDIR = 27
+    CREATE = 35
     INTERRUPT = 36
     DESTROY = 38
 
@@ -82,13 +85,15 @@ class Request:
     length: int
     opcode: int
     unique: int
+    # What it is about, by the kernel's number.
+    node: int
     # The thread that asks.
     pid: int
 
     @classmethod
     def parse(cls, buffer: bytes | bytearray | memoryview) -> Request:
-        length, opcode, unique, _, _, _, pid, _ = IN_HEADER.unpack_from(buffer)
-        return cls(length, opcode, unique, pid)
+        length, opcode, unique, node, _, _, pid, _ = IN_HEADER.unpack_from(buffer)
+        return cls(length, opcode, unique, node, pid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +158,9 @@ _ATTR_SIZE = 104
 _OPEN_FLAGS = struct.Struct("=I")
 _OPEN_FLAGS_AT = 8
 _OPEN_SIZE = 16
+_NUMBER = struct.Struct("=Q")
+# The body of a GETATTR: is there a handle, and which.
+_GETATTR_FILE = struct.Struct("=IIQ")
 
 
 def patch(opcode: int, body: memoryview, reply: Reply) -> None:
@@ -164,3 +172,26 @@ def patch(opcode: int, body: memoryview, reply: Reply) -> None:
     elif opcode in (Op.OPEN, Op.OPENDIR) and reply.flags and len(body) == _OPEN_SIZE:
         (flags,) = _OPEN_FLAGS.unpack_from(body, _OPEN_FLAGS_AT)
         _OPEN_FLAGS.pack_into(body, _OPEN_FLAGS_AT, flags | reply.flags)
+
+
+def opened(request_node: int, body: memoryview) -> tuple[int, int]:
+    """The node and the handle of a file, by the answer to its OPEN or CREATE."""
+    if len(body) == _OPEN_SIZE:
+        return request_node, _NUMBER.unpack_from(body)[0]
+    return _NUMBER.unpack_from(body)[0], _NUMBER.unpack_from(body, _ENTRY_SIZE)[0]
+
+
+def released(buffer: bytes | bytearray | memoryview) -> int:
+    """The handle that a RELEASE gives back."""
+    handle: int = _NUMBER.unpack_from(buffer, IN_HEADER.size)[0]
+    return handle
+
+
+def error(header: memoryview) -> int:
+    """The errno of an answer, 0 for success."""
+    return -int(OUT_HEADER.unpack_from(header)[1])
+
+
+def name_handle(buffer: bytearray | memoryview, handle: int) -> None:
+    """Let a GETATTR be about an open file."""
+    _GETATTR_FILE.pack_into(buffer, IN_HEADER.size, 1, 0, handle)
