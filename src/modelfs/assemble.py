@@ -18,8 +18,9 @@ from modelfs.fs.local import Local
 from modelfs.fs.publish import Publisher
 from modelfs.fs.staging import Staging
 from modelfs.fs.tree import Tree
+from modelfs.refs import Ref
 from modelfs.registry import open_registry
-from modelfs.registry.base import Registry, WritableRegistry
+from modelfs.registry.base import Registry
 from modelfs.registry.caching import CachingRegistry
 from modelfs.registry.shelf import shelf_for
 from modelfs.waiting import Wait
@@ -107,7 +108,7 @@ def assemble(config: Config, wait: Wait, caller: Callable[[], int]) -> Parts:
 
 
 def _local(
-    registry: WritableRegistry,
+    registry: CachingRegistry,
     config: Config,
     cache: BlockCache,
     tree: Tree,
@@ -119,12 +120,14 @@ def _local(
     traits = registry.traits
     name = sha256(traits.identity.encode()).hexdigest()[:16]
     staging = Staging(config.state_dir / "drafts" / name, traits.depth)
+
+    def became(draft: Ref, version: Ref) -> None:
+        registry.forget(version)
+        tree.became(registry, draft, version)
+
+    # Asked directly: an old listing would not show a version whose creation was not answered.
     publisher = Publisher(
-        registry,
-        staging,
-        cache,
-        settle=config.settle,
-        on_published=lambda draft, version: tree.became(registry, draft, version),
+        registry.direct(), staging, cache, settle=config.settle, on_published=became
     )
     documents = Documents(registry, staging, changers, wait)
     return Local(registry, staging, publisher, documents, caller=caller, wait=wait)

@@ -219,6 +219,13 @@ class CachingRegistry:
         finally:
             self.forget(ref)
 
+    def direct(self) -> WritableRegistry:
+        """The registry itself, for who must not be told what was: nothing is remembered of it.
+
+        While offline that is us, who refuse.
+        """
+        return self if self._is_offline else self._writable()
+
     def _online(self) -> WritableRegistry:
         if self._is_offline:
             raise Unavailable("offline: nothing is published or changed")
