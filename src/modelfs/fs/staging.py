@@ -3,7 +3,9 @@
     tree/alice/bert/pytorch/base/2/…    a directory at the version's depth is a draft; those above
                                         may not exist on the registry yet, and hold their metadata
     journal/<hash>.json                 what the publisher must not forget about a draft
+    trash/                              what is being removed
     lock                                held by the one mount that may write here
+    registry.json                       which registry these drafts are for
 
 Never in the cache: a cache can be deleted at any time, a draft cannot. Owns which names are local;
 the set of them is changed by the mount's threads one operation at a time.
@@ -16,6 +18,7 @@ import hashlib
 import json
 import os
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,6 +34,7 @@ class Staging:
         self.directory = directory
         self._tree = directory / "tree"
         self._journal = directory / "journal"
+        self._trash = directory / "trash"
         self._depth = depth
         self._lock = threading.Lock()
         self._local: set[Ref] = set()
@@ -38,7 +42,7 @@ class Staging:
 
     def start(self) -> None:
         """Take this place for ourselves and see what is in it; WrongState if a mount has it."""
-        for path in (self._tree, self._journal):
+        for path in (self._tree, self._journal, self._trash):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
         fd = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -47,8 +51,14 @@ class Staging:
             os.close(fd)
             raise WrongState("another mount of this registry keeps the drafts") from None
         self._lock_fd = fd
-        self._local = set(self._find(Ref()))
+        self.look()
         self._drop_orphans()
+        for path in self._trash.iterdir():
+            remove_tree(path)
+
+    def look(self) -> None:
+        """See what is there. All that a reader has to do who does not take the place for itself."""
+        self._local = set(self._find(Ref()))
 
     def stop(self) -> None:
         if self._lock_fd >= 0:
@@ -108,15 +118,29 @@ class Staging:
 
     def remove(self, ref: Ref) -> None:
         """Remove a draft with its journal; no trace of it is left."""
-        remove_tree(self.path(ref))
-        self.forget(ref)
+        with self._lock:
+            trash = self._discard(ref)
         self._journal_of(ref).unlink(missing_ok=True)
+        remove_tree(trash)
 
     def prune(self, ref: Ref) -> None:
         """Remove the directory `ref` above a draft, if it holds nothing but documents."""
-        if ref.parts and not any(self.is_directory(ref.child(name)) for name in self.names(ref)):
-            remove_tree(self.path(ref))
-            self.forget(ref)
+        with self._lock:
+            is_needed = any(self.is_directory(ref.child(name)) for name in self.names(ref))
+            trash = self._discard(ref) if ref.parts and not is_needed else None
+        if trash is not None:
+            remove_tree(trash)
+
+    def _discard(self, ref: Ref) -> Path:
+        """Take a directory away, at once, whatever is being made beside it; under the lock."""
+        trash = self._trash / str(time.time_ns())
+        try:
+            self.path(ref).chmod(0o700)
+            self.path(ref).rename(trash)
+        except FileNotFoundError:
+            pass
+        self._local = {other for other in self._local if other.parts[: ref.depth] != ref.parts}
+        return trash
 
     def read_journal(self, ref: Ref) -> dict[str, Any]:
         """What was written about a draft; empty if nothing was, or it is damaged."""
@@ -142,10 +166,14 @@ class Staging:
 
     def _find(self, ref: Ref) -> Iterator[Ref]:
         """Every local name below `ref`, down to the drafts; what is in those is theirs."""
-        with os.scandir(self.path(ref)) as entries:
-            found = [
-                (ref.child(entry.name), entry.is_dir(follow_symlinks=False)) for entry in entries
-            ]
+        try:
+            with os.scandir(self.path(ref)) as entries:
+                found = [
+                    (ref.child(entry.name), entry.is_dir(follow_symlinks=False))
+                    for entry in entries
+                ]
+        except FileNotFoundError:
+            return  # removed since it was listed
         for below, is_directory in found:
             yield below
             if is_directory and below.depth < self._depth:
@@ -179,6 +207,7 @@ def remove_tree(path: Path) -> None:
     while pending:
         directory = pending[-1]
         try:
+            directory.chmod(0o700)  # what is in a directory that is only read can go as well
             with os.scandir(directory) as entries:
                 below = [Path(e.path) for e in entries if not _removed(e)]
         except NotADirectoryError:
