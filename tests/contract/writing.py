@@ -357,7 +357,8 @@ class WritingContract:
     # Bytes
 
     def test_an_upload_goes_on_after_it_was_interrupted(self, sender: Sender) -> None:
-        content = os.urandom(4 << 20)
+        # More than sockets hold, so that some of it has arrived for certain.
+        content = os.urandom(24 << 20)
         item = part("w", content)
         session = sender.registry.begin(item)
 
@@ -365,7 +366,7 @@ class WritingContract:
             pass
 
         def stop(count: int) -> None:
-            if count >= 3 << 20:
+            if count >= 20 << 20:
                 raise StopError
 
         path = sender._directory / "w"
