@@ -30,7 +30,7 @@ def fill(draft: Path) -> None:
         (draft / path).parent.mkdir(parents=True, exist_ok=True)
         (draft / path).write_bytes(content)
     os.symlink("f", draft / "link")
-    os.chmod(draft / "f", 0o750)
+    os.chmod(draft / "f", 0o640)
     os.utime(draft / "f", ns=(10**18, 10**18 + 1))
     os.setxattr(draft / "f", "user.x", b"y")
 
@@ -40,7 +40,7 @@ def holds_all(draft: Path) -> None:
     assert _FILES == found
     assert "f" == os.readlink(draft / "link")
     status = (draft / "f").stat()
-    assert (0o750, 10**18 + 1) == (stat.S_IMODE(status.st_mode), status.st_mtime_ns)
+    assert (0o640, 10**18 + 1) == (stat.S_IMODE(status.st_mode), status.st_mtime_ns)
     assert b"y" == os.getxattr(draft / "f", "user.x")
     assert "open" == state(draft)
 

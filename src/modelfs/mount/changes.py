@@ -98,9 +98,9 @@ class Changes:
         return Opened(self._handles.add(handle))
 
     def mknod(self, path: str, mode: int, device: int) -> None:
+        place, local = self._target(path)
         if not stat.S_ISREG(mode):
             raise NotPermitted("a version has no special files")
-        place, local = self._target(path)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
         local.open(place.ref, place.path, flags, mode & 0o7777).close()
 
