@@ -14,7 +14,7 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from drafting import MODEL, NOTES, OTHER, WAIT, WRITER, Studio
 from modelfs.errors import DeadlinePassed, Error, Forbidden, Unavailable, WrongState
@@ -31,7 +31,10 @@ REST = (State.OPEN, State.FAILED, State.PUBLISHED)
 
 
 class PublishingMachine(RuleBasedStateMachine):
-    """One publisher at a time on one staging area, two drafts, one registry."""
+    """One publisher at a time on one staging area, two drafts, one registry.
+
+    Threads make the outcome of a fault vary, so no rule depends on a state.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,7 +68,6 @@ class PublishingMachine(RuleBasedStateMachine):
             self.studio.staging.path(ref, path).unlink()
             self.studio.publisher.changed(ref, WRITER, is_notes=False)
 
-    @precondition(lambda self: self.files)
     @rule(
         number=st.integers(0, 1),
         how=st.sampled_from(["noted", "by writer", "asked", "twice"]),
@@ -77,6 +79,8 @@ class PublishingMachine(RuleBasedStateMachine):
     def publish(
         self, number: int, how: str, call: str, moment: str, fault: Error, times: int
     ) -> None:
+        if not self.files:
+            return
         ref = sorted(self.files, key=str)[number % len(self.files)]
         left = [times]
 
@@ -100,13 +104,14 @@ class PublishingMachine(RuleBasedStateMachine):
         outcome = publisher.noted(ref, WRITER if how == "by writer" else OTHER)
         if how == "twice":
             second = publisher.noted(ref, OTHER)
-            assert second is outcome or self.studio.state(ref) in REST or outcome.done()
+            assert second is outcome or outcome is None or outcome.done()
         return outcome
 
-    @precondition(lambda self: self.files)
     @rule(call=st.sampled_from(CALLS), is_cancelled=st.booleans())
     def break_off(self, call: str, is_cancelled: bool) -> None:
         """Cancel, or end the mount, while the registry does not answer a call."""
+        if not self.files:
+            return
         ref = sorted(self.files, key=str)[0]
         reached = [False]
 
