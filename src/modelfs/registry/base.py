@@ -2,8 +2,8 @@
 
 Every implementation passes the one suite in `tests/contract`, bare and behind `CachingRegistry`.
 Calls block, may do network I/O and may come from many threads at once; none of them may take
-longer than the deadline of `modelfs.waiting`. Names and sizes that come back are checked. All
-errors are of `modelfs.errors`:
+longer than the deadline of `modelfs.waiting`, but for `send` and `create`, whose work is long.
+Names and sizes that come back are checked. All errors are of `modelfs.errors`:
 
 * `NotFound`: no such name at that level (also when the registry hides what it has).
 * `Unauthenticated`, `Forbidden`: as HTTP means them.
@@ -103,6 +103,9 @@ class WritableRegistry(Registry, Protocol):
 
     def create(self, bundle: Bundle) -> Ref:
         """Create missing parents, then the version, with one request that is never repeated here.
+
+        Exists: an instance that was to be new with this version is there meanwhile; nothing was
+        made, and the caller looks what it holds.
 
         Unavailable (DeadlinePassed too) means that the outcome is not known: look before asking
         again. Any other error is a refusal in the registry's words.

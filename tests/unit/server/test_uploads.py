@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import threading
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import google_crc32c
 import pytest
 
 from conftest import wait_for
@@ -42,6 +45,16 @@ def test_a_plain_put_is_the_whole_file(client: Client) -> None:
 def test_a_whole_range_is_the_whole_file(client: Client) -> None:
     url = client.begin("w", len(DATA))["createUrl"]
     assert 200 == put(client, url, DATA, f"bytes 0-{len(DATA) - 1}/{len(DATA)}").status
+
+
+def test_what_arrived_is_told_with_its_hashes(client: Client) -> None:
+    url = client.begin("w", len(DATA))["createUrl"]
+    md5 = base64.b64encode(hashlib.md5(DATA).digest()).decode()
+    crc32c = base64.b64encode(google_crc32c.value(DATA).to_bytes(4, "big")).decode()
+    told = {"name": "w", "size": str(len(DATA)), "md5Hash": md5, "crc32c": crc32c}
+    for answer in (put(client, url, DATA), ask(client, url, len(DATA)), put(client, url, DATA)):
+        assert (200, told) == (answer.status, answer.json)
+        assert f"crc32c={crc32c},md5={md5}" == answer.headers["x-goog-hash"]
 
 
 def test_an_empty_file_comes_in_three_ways(client: Client) -> None:
