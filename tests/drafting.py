@@ -48,6 +48,8 @@ class Studio:
         self.staging = Staging(directory / "drafts", desk.traits.depth)
         self.cache = BlockCache(directory / "cache", budget=1 << 30, floor=0, workers=5)
         self.published: list[tuple[Ref, Ref]] = []
+        # Processes that run on after they have written something.
+        self.alive: set[int] = set()
         self.publisher = Publisher(
             desk,
             self.staging,
@@ -56,6 +58,7 @@ class Studio:
             uploads=uploads,
             patience=patience,
             on_published=self._note,
+            is_alive=lambda pid: pid in self.alive,
         )
 
     def start(self) -> Studio:

@@ -19,7 +19,7 @@ from functools import partial
 from modelfs.cache.blocks import BlockCache
 from modelfs.cache.crew import Crew
 from modelfs.errors import Error, Interrupted, NotFound, ReadOnly, WrongState
-from modelfs.fs import receipts
+from modelfs.fs import processes, receipts, sealing
 from modelfs.fs.course import Over, Patience
 from modelfs.fs.drafts import Draft, Event, State
 from modelfs.fs.journal import ASKED_FOR, Journal, Phase
@@ -45,7 +45,7 @@ class _Record:
     draft: Draft
     writers: int = 0
     changed_at: float = 0.0
-    # Processes that wrote files other than NOTES.
+    # Processes that made the draft or wrote files other than NOTES.
     pids: set[int] = field(default_factory=set)
     attempt: Attempt | None = None
     outcome: Future[Ref] | None = None
@@ -72,11 +72,13 @@ class Publisher:
         clock: Clock = time.monotonic,
         patience: Patience | None = None,
         on_published: Callable[[Ref, Ref], None],
+        is_alive: Callable[[int], bool] = processes.is_alive,
     ) -> None:
         self._staging = staging
         self._settle = settle
         self._clock = clock
         self._on_published = on_published
+        self._is_alive = is_alive
         self._crew = Crew(uploads, "publish")
         self._means = Means(
             registry, staging, cache, self._crew, uploads, patience or Patience(), clock
@@ -169,17 +171,32 @@ class Publisher:
 
     def noted(self, ref: Ref, pid: int) -> Future[Ref] | None:
         """NOTES is in place, by process `pid`: the outcome, or None if that waits for quiet."""
+        is_being_filled = self._is_being_filled(ref, pid)
         with self._changed:
             record = self._record(ref)
             if record.draft.state is State.PUBLISHED or record.draft.is_frozen:
                 return record.outcome
-            if pid not in record.pids:
+            if not is_being_filled:
                 return self._begin(record, Event.NOTED)
             record.draft = record.draft.after(Event.NOTED_BY_WRITER)
             record.changed_at = self._clock()
             record.is_to_arm = True
             self._changed.notify_all()
             return None
+
+    def _is_being_filled(self, ref: Ref, pid: int) -> bool:
+        """True if more files may come: who wrote some is still there, or nobody has written any.
+
+        Copying takes more than one process (rsync), and the first file copied may be NOTES.
+        """
+        with self._changed:
+            pids = set(self._record(ref).pids)
+        if pid in pids or any(self._is_alive(each) for each in pids):
+            return True
+        traits = self._means.registry.traits
+        return traits.has_files and sealing.is_empty(
+            self._staging.path(ref), traits.documents_of(ref)
+        )
 
     def ask(self, ref: Ref) -> Future[Ref]:
         """Publish now; the outcome. NotFound if there is no such draft."""

@@ -73,6 +73,12 @@ def survey(directory: Path, documents: tuple[str, ...]) -> Survey:
     return Survey(tuple(items), tuple(texts), tuple(sorted(ignored)))
 
 
+def is_empty(directory: Path, documents: tuple[str, ...]) -> bool:
+    """True if a draft has nothing yet but documents, and what is never sent."""
+    names = (name for name, _ in _entries(directory, ""))
+    return all(name in documents or is_junk(name) for name in names)
+
+
 def check(traits: Traits, bundle: Bundle) -> None:
     """Refuse a bundle that no registry with these traits takes."""
     if traits.has_files and not bundle.parts:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from drafting import DRAFT, FILES, HASTY, MODEL, NOTES, WAIT, WRITER, Studio
+from drafting import DRAFT, FILES, HASTY, MODEL, NOTES, OTHER, WAIT, WRITER, Studio
 from modelfs.errors import (
     Corrupt,
     DeadlinePassed,
@@ -101,6 +101,34 @@ def test_a_draft_with_a_writer_is_not_quiet(make_studio: MakeStudio) -> None:
     assert State.ARMED is studio.state()
     assert 0 == studio.desk.calls.total()
     assert DRAFT == studio.publish()
+
+
+def test_notes_wait_for_who_else_writes_the_draft(make_studio: MakeStudio) -> None:
+    studio = make_studio(settle=0.05)
+    studio.fill()
+    studio.alive.add(WRITER)
+    assert studio.publisher.noted(DRAFT, OTHER) is None
+    assert State.ARMED is studio.state()
+    studio.wait_for(State.PUBLISHED)
+
+
+def test_notes_before_any_file_wait_for_the_files(make_studio: MakeStudio) -> None:
+    studio = make_studio(settle=0.2)
+    studio.fill({})
+    assert studio.publisher.noted(DRAFT, OTHER) is None
+    for path, data in FILES.items():
+        studio.write(path, data)
+    studio.wait_for(State.PUBLISHED)
+    wait_for(lambda: not studio.staging.path(DRAFT).exists(), WAIT)
+    assert_published(studio)
+
+
+@pytest.mark.expect_warnings("was not published")
+def test_notes_that_no_file_follows_are_refused(make_studio: MakeStudio) -> None:
+    studio = make_studio(settle=0.05)
+    studio.fill({})
+    assert studio.publisher.noted(DRAFT, OTHER) is None
+    studio.wait_for(State.FAILED)
 
 
 def test_who_asks_twice_waits_for_one_outcome(studio: Studio) -> None:
@@ -193,7 +221,7 @@ def refused(studio: Studio, ref: Ref = DRAFT) -> str:
     """The reason why a draft is not published; that it is told everywhere, and nothing is lost."""
     before = studio.local_files(ref)
     with pytest.raises(Error) as caught:
-        studio.publish(ref)
+        studio.publisher.ask(ref).result(WAIT)
     reason = str(caught.value)
     assert State.FAILED is studio.state(ref)
     assert reason == studio.publisher.status(ref)["reason"]
