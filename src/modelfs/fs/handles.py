@@ -38,6 +38,10 @@ class Handle(Protocol):
         """What it is now: as it was when it was opened, or what the disk says."""
         ...
 
+    def whole_fd(self) -> int | None:
+        """A descriptor that has all bytes of the file, verified and for ever, if there is one."""
+        ...
+
     def read(self, size: int, offset: int) -> bytes | FileSlice:
         """The bytes from `offset` on, at most `size` and fewer only at the end of the file."""
         ...
@@ -54,6 +58,9 @@ class TextHandle:
 
     def stat(self) -> Node:
         return self._node
+
+    def whole_fd(self) -> None:
+        """Its bytes are in no file."""
 
     def read(self, size: int, offset: int) -> bytes | FileSlice:
         return self._content[offset : offset + size]
@@ -84,6 +91,10 @@ class PublishedHandle:
 
     def stat(self) -> Node:
         return self._node
+
+    def whole_fd(self) -> int | None:
+        cached = self._cached
+        return cached.readable_fd(0, cached.size) if cached.is_verified else None
 
     def read(self, size: int, offset: int) -> bytes | FileSlice:
         size = min(size, self._cached.size - offset)

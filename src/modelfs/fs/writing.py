@@ -61,6 +61,9 @@ class LocalHandle:
     def stat(self) -> os.stat_result:
         return os.fstat(self._fd)
 
+    def whole_fd(self) -> None:
+        """It changes."""
+
     def sync(self, is_data_only: bool) -> None:
         (os.fdatasync if is_data_only else os.fsync)(self._fd)
 

@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 
 from modelfs.errors import DeadlinePassed, Interrupted
 from modelfs.mount import wire
+from modelfs.mount.passthrough import Passthrough
 from modelfs.waiting import DEADLINE, wait
 
 log = logging.getLogger(__name__)
@@ -64,11 +65,6 @@ class _Slice(ctypes.Structure):
 
     _fields_ = [("base", ctypes.c_void_p), ("size", ctypes.c_size_t)]
 
-
-# Of libc, since what is to be written lies in memory of libfuse.
-_writev = ctypes.CDLL(None, use_errno=True).writev
-_writev.argtypes = [ctypes.c_int, ctypes.POINTER(_Slice), ctypes.c_int]
-_writev.restype = ctypes.c_ssize_t
 
 _SEND = ctypes.CFUNCTYPE(
     ctypes.c_int, ctypes.c_void_p, ctypes.POINTER(_Slice), ctypes.c_size_t, use_errno=True
@@ -151,6 +147,7 @@ class SessionLoop:
         self._busy = 0  # requests being served, guarded by the lock
         self._waiting: dict[int, _Waiter] = {}
         self._open_files = _OpenFiles()
+        self.passthrough = Passthrough()
         self._current = _Current()
         self._ended = threading.Event()
         self._fd = -1
@@ -298,7 +295,7 @@ class SessionLoop:
         current = self._current
         current.begin(request)
         if request.opcode == wire.Op.RELEASE:
-            self._open_files.remove(request.node, wire.released(memory))
+            self._released(request.node, wire.released(memory))
         channel = self._channels[request.opcode in _PATCHED]
         self._hand_over(memory, length, channel)
         if current.handle is not None:
@@ -326,6 +323,8 @@ class SessionLoop:
             self._library.fuse_chan_destroy(channel)
         finally:
             os.close(sink)
+        if init.has_passthrough:
+            self.passthrough.start(self._fd)
         os.write(self._fd, init.reply(request.unique))
         log.debug("the kernel speaks FUSE 7.%d and offers %#x", init.minor, init.flags)
 
@@ -374,17 +373,27 @@ class SessionLoop:
             if count == 1 and current.handle is None and self._is_nameless(views[0]):
                 return 0  # to be asked for again
             if count == 2:
-                if current.reply is not None:
-                    wire.patch(current.opcode, views[1], current.reply)
                 if current.opcode in _OPENING:
                     opened = wire.opened(current.node, views[1])
-                    self._open_files.add(*opened)  # before the kernel can close it
+                    self._opened(*opened)  # before the kernel can close it
+                if current.reply is not None:
+                    wire.patch(current.opcode, views[1], current.reply)
             os.writev(self._fd, views)
         except OSError as exc:
             if opened is not None:
-                self._open_files.remove(*opened)
+                self._released(*opened)
             return -(exc.errno or errno.EIO)  # ENOENT: interrupted meanwhile, libfuse knows
         return 0
+
+    def _opened(self, node: int, handle: int) -> None:
+        """A file is about to be open; passed through to the one that is offered, if that can be."""
+        reply = self.reply
+        self._open_files.add(node, handle)
+        reply.backing = self.passthrough.opened(node, reply.offer)
+
+    def _released(self, node: int, handle: int) -> None:
+        self._open_files.remove(node, handle)
+        self.passthrough.released(node)
 
     def _is_nameless(self, header: memoryview) -> bool:
         """True if libfuse did not find, by its name, a file that is open."""

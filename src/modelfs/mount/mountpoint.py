@@ -49,7 +49,7 @@ def prepare(path: Path) -> None:
 def is_stale(path: Path) -> bool:
     """True for a mountpoint whose daemon is gone."""
     try:
-        os.stat(path)
+        os.statvfs(path)  # stat is answered from what the kernel remembers, for a second
     except OSError as exc:
         return exc.errno == errno.ENOTCONN
     return False
@@ -58,6 +58,12 @@ def is_stale(path: Path) -> bool:
 def is_ours(path: Path) -> bool:
     """True for the mountpoint of a modelfs, alive or dead. Asks the kernel, not the daemon."""
     return _kind(path) == "fuse.modelfs"
+
+
+def covering(path: Path) -> Path | None:
+    """The mountpoint of the modelfs, alive or dead, that `path` is in. Asks the kernel only."""
+    mounted = next((above for above in (path, *path.parents) if _kind(above)), None)
+    return mounted if mounted is not None and is_ours(mounted) else None
 
 
 def unmount(path: Path, *, is_lazy: bool = False) -> None:
@@ -87,13 +93,14 @@ def unmount(path: Path, *, is_lazy: bool = False) -> None:
 def wait_until_gone(path: Path, pid: int | None) -> None:
     """Wait until nothing of ours is mounted at `path` and the daemon `pid` has ended."""
     end = time.monotonic() + _DEADLINE
-    while is_ours(path) or (pid is not None and _is_alive(pid)):
+    while is_ours(path) or (pid is not None and is_alive(pid)):
         if time.monotonic() > end:
             raise Error(f"the daemon of {path} has not ended: pid {pid}")
         time.sleep(_INTERVAL)
 
 
-def _is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """True if there is such a process."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -10,11 +10,12 @@ import errno
 import itertools
 import logging
 import os
+import stat
 from collections.abc import Callable
 from typing import Any
 
 from modelfs.cache.blocks import BlockCache
-from modelfs.errors import Error, Interrupted, NotFound, NotPermitted, ReadOnly
+from modelfs.errors import Error, Interrupted, NotFound, NotPermitted, ReadOnly, Unsupported
 from modelfs.fs.handles import FileSlice, Handles, cached_bytes
 from modelfs.fs.nodes import Kind, Node
 from modelfs.fs.tree import Listed, Place, Tree
@@ -29,6 +30,12 @@ log = logging.getLogger(__name__)
 # For how long the kernel may keep what can never change. A day, so that even then a version that
 # was deleted on the registry goes away some time.
 _FOREVER = 86400
+# And what changes seldom, and not by us alone.
+_SHORTLY = 1
+
+# What a disk answers all day about the files of drafts.
+_ORDINARY = {errno.ENOENT, errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR}
+_ORDINARY |= {errno.ENODATA, errno.ELOOP, errno.EXDEV}
 
 _SERVED = {"getattr", "readlink", "opendir", "readdir", "releasedir", "open", "read_buf", "release"}
 _SERVED |= {"flush", "fsync", "statfs", "getxattr", "listxattr", "init", "destroy"}
@@ -89,7 +96,7 @@ class Ops:
             if operation in _CHANGES:
                 return getattr(self._changes, operation)(*args)
             return getattr(self, f"_{operation}")(*args)
-        except (NotFound, ReadOnly, NotPermitted, Interrupted) as exc:
+        except (NotFound, ReadOnly, NotPermitted, Unsupported, Interrupted) as exc:
             raise OSError(exc.errno, str(exc)) from exc
         except Error as exc:
             log.warning("%s: %s", operation, exc)
@@ -98,7 +105,8 @@ class Ops:
             raise
         except OSError as exc:
             # A disk's, with a number; requests' exceptions, which never come here, have none.
-            log.warning("%s: %s", operation, exc)
+            if exc.errno not in _ORDINARY:
+                log.warning("%s: %s", operation, exc)
             raise OSError(exc.errno or errno.EIO, str(exc)) from exc
         except Exception as exc:
             log.exception("%s failed in a way it should not", operation)
@@ -114,22 +122,24 @@ class Ops:
 
     def _getattr(self, path: str | None, number: int | None = None) -> bytes:
         if path is None:
-            status = self._handles[number or 0].stat()
-            return self._stat(status) if isinstance(status, Node) else pack_status(status)
+            found = self._handles[number or 0].stat()
+            return self._stat(found) if isinstance(found, Node) else pack_status(found)
         place = self._tree.place(path)
         if holder := self._changes.holder(place):
-            return pack_status(holder.stat(place.ref, place.path))
+            status = holder.stat(place.ref, place.path)
+            if stat.S_ISDIR(status.st_mode):
+                self._reply().valid = _SHORTLY
+            return pack_status(status)
         try:
             node = self._changes.node(place)
         except NotFound:
             if place.path and self._tree.is_final(place):
                 self._reply().valid = _FOREVER  # nor will there ever be such a file
             raise
-        if node.is_fixed:
-            self._reply().valid = _FOREVER
         return self._stat(node)
 
     def _stat(self, node: Node) -> bytes:
+        self._reply().valid = _FOREVER if node.is_fixed else _SHORTLY
         uid, gid = self._owner
         return pack_stat(
             mode=node.kind & self._mask,
@@ -174,6 +184,7 @@ class Ops:
             return self._changes.open(path, flags)
         node = self._changes.node(place)
         number = self._handles.open(node)
+        self._reply().offer = self._handles[number].whole_fd()
         # What may change is read as it was at open, whatever size the kernel remembers.
         return Opened(number, keep_cache=node.is_fixed, direct_io=not node.is_fixed)
 

@@ -1,4 +1,4 @@
-"""One mount, from its start to its end: signals, readiness, the record of who serves it.
+"""One mount, from its start to its end: signals, readiness, its record.
 
 `serve` runs in the process that is the daemon; `in_background` is how a command becomes one. All
 that can fail is done before the mount, and everything that starts a thread after the fork.
@@ -6,7 +6,6 @@ that can fail is done before the mount, and everything that starts a thread afte
 
 from __future__ import annotations
 
-import json
 import logging
 import logging.handlers
 import os
@@ -16,7 +15,6 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 
 from modelfs.assemble import Parts, assemble
@@ -26,6 +24,7 @@ from modelfs.errors import Error
 from modelfs.mount import binding, mountpoint
 from modelfs.mount.changes import Changes
 from modelfs.mount.ops import Ops
+from modelfs.mount.records import Record, Shown
 from modelfs.mount.wire import MAX_REQUEST
 
 log = logging.getLogger(__name__)
@@ -73,8 +72,8 @@ def serve(config: Config, options: Options, path: Path, ready: Callable[[], None
         gid=os.getgid() if options.gid < 0 else options.gid,
         umask=options.umask,
     )
-    record = _Record(config.state_dir, path)
-    record.write(config)
+    record = Record(config.state_dir, path)
+    record.write(_shown(config, parts))
 
     def serving() -> None:
         # Only now: fusepy and libfuse have set theirs while they mounted.
@@ -95,6 +94,14 @@ def serve(config: Config, options: Options, path: Path, ready: Callable[[], None
         record.remove()
         _stop(parts)
     log.info("unmounted %s", path)
+
+
+def _shown(config: Config, parts: Parts) -> list[Shown]:
+    found = []
+    for mount in config.registries:
+        identity = parts.registries[mount.name].traits.identity
+        found.append(Shown(mount.name, mount.spec, identity, identity in parts.locals))
+    return found
 
 
 def _unmount(path: Path) -> None:
@@ -130,9 +137,10 @@ def _library_options(config: Config, options: Options) -> dict[str, str | bool]:
         "hard_remove": True,
         # The default of libfuse cuts writes into pieces of 4 KiB.
         "big_writes": True,
-        # What may change is believed for a second; what cannot, longer (see Ops).
+        # What may change is believed for a second; what cannot, longer (see Ops); the attributes
+        # of a local file not at all: another name of it (a hard link) is another file to libfuse.
         "entry_timeout": "1",
-        "attr_timeout": "1",
+        "attr_timeout": "0",
         "negative_timeout": "1",
         "max_read": str(MAX_REQUEST),
     }
@@ -146,45 +154,25 @@ def _library_options(config: Config, options: Options) -> dict[str, str | bool]:
     return chosen
 
 
-class _Record:
-    """A note in the state directory of who serves which mountpoint."""
-
-    def __init__(self, state_dir: Path, path: Path) -> None:
-        name = sha256(os.fsencode(path)).hexdigest()[:16]
-        self._file = state_dir / "mounts" / f"{name}.json"
-        self._path = path
-
-    def write(self, config: Config) -> None:
-        self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        text = json.dumps(
-            {
-                "pid": os.getpid(),
-                "mountpoint": str(self._path),
-                "registries": {mount.name: mount.spec for mount in config.registries},
-            }
-        )
-        temporary = self._file.with_suffix(f".{os.getpid()}")
-        temporary.write_text(text)
-        temporary.replace(self._file)
-
-    def remove(self) -> None:
-        self._file.unlink(missing_ok=True)
-
-    def pid(self) -> int | None:
-        """The daemon's process, if there is a note of it."""
-        try:
-            return int(json.loads(self._file.read_text())["pid"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-
-
 def end(path: Path, state_dir: Path, *, is_lazy: bool) -> None:
     """Unmount `path` and wait until its daemon has ended; raises Error if it cannot."""
-    record = _Record(state_dir, path)
+    record = Record(state_dir, path)
     pid = record.pid()
     mountpoint.unmount(path, is_lazy=is_lazy)
     if not is_lazy:
         mountpoint.wait_until_gone(path, pid)
+    if pid is None or not mountpoint.is_alive(pid):
+        record.remove()  # it was killed, and could not
+
+
+def forget(path: Path, state_dir: Path) -> bool:
+    """Remove the note of a mount that was killed and is gone; true if there was one."""
+    record = Record(state_dir, path)
+    pid = record.pid()
+    if pid is None or mountpoint.is_alive(pid):
+        return False
+    record.remove()
+    return True
 
 
 # Becoming a daemon.

@@ -58,6 +58,7 @@ class OpenFlag(enum.IntFlag):
     DIRECT_IO = 1 << 0
     KEEP_CACHE = 1 << 1
     CACHE_DIR = 1 << 3
+    PASSTHROUGH = 1 << 7
 
 
 # We were written against this minor version of the kernel's protocol and claim no newer one.
@@ -75,7 +76,13 @@ BUFFER_SIZE = MAX_REQUEST + _PAGE
 MAX_BACKGROUND = 512
 _CONGESTION = MAX_BACKGROUND * 3 // 4
 
-_WANTED = InitFlag.ASYNC_READ | InitFlag.BIG_WRITES | InitFlag.PARALLEL_DIROPS | InitFlag.MAX_PAGES
+_WANTED = (
+    InitFlag.ASYNC_READ
+    | InitFlag.BIG_WRITES
+    | InitFlag.PARALLEL_DIROPS
+    | InitFlag.MAX_PAGES
+    | InitFlag.PASSTHROUGH
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +122,10 @@ class Init:
         flags = low | (high << 32 if low & InitFlag.INIT_EXT else 0)
         return cls(minor, ahead, flags)
 
+    @property
+    def has_passthrough(self) -> bool:
+        return bool(self.flags & InitFlag.PASSTHROUGH)
+
     def reply(self, unique: int) -> bytes:
         """Our answer: as much as both sides know, of what we want."""
         flags = int(_WANTED) & self.flags
@@ -132,7 +143,7 @@ class Init:
             _MAX_PAGES,
             0,
             flags >> 32,
-            0,
+            1 if flags & InitFlag.PASSTHROUGH else 0,  # backing files lie on a plain file system
         )
         return OUT_HEADER.pack(OUT_HEADER.size + len(body), 0, unique) + body
 
@@ -142,11 +153,14 @@ class Reply:
     """What the file system wants changed in the answer to the request at hand.
 
     `valid` is for how many seconds the kernel may keep a name and its attributes (None: what
-    libfuse says); `flags` are OpenFlags to add.
+    libfuse says); `flags` are OpenFlags to add; `offer` is a descriptor that has all bytes of the
+    file that is opened, `backing` what the kernel calls it if it takes the offer.
     """
 
     valid: int | None = None
     flags: int = 0
+    offer: int | None = None
+    backing: int = 0
 
 
 # Where fields lie in the body that follows the out header.
@@ -155,7 +169,7 @@ _ENTRY_VALID_AT = 16
 _ENTRY_SIZE = 128
 _ATTR_VALID = struct.Struct("=QI")
 _ATTR_SIZE = 104
-_OPEN_FLAGS = struct.Struct("=I")
+_OPEN_FLAGS = struct.Struct("=II")  # open_flags, backing_id (padding to libfuse 2.9)
 _OPEN_FLAGS_AT = 8
 _OPEN_SIZE = 16
 _NUMBER = struct.Struct("=Q")
@@ -169,9 +183,12 @@ def patch(opcode: int, body: memoryview, reply: Reply) -> None:
         _ENTRY_VALID.pack_into(body, _ENTRY_VALID_AT, reply.valid, reply.valid, 0, 0)
     elif opcode == Op.GETATTR and reply.valid is not None and len(body) == _ATTR_SIZE:
         _ATTR_VALID.pack_into(body, 0, reply.valid, 0)
+    elif opcode == Op.OPEN and reply.backing and len(body) == _OPEN_SIZE:
+        # The kernel takes no other flag with this one.
+        _OPEN_FLAGS.pack_into(body, _OPEN_FLAGS_AT, OpenFlag.PASSTHROUGH, reply.backing)
     elif opcode in (Op.OPEN, Op.OPENDIR) and reply.flags and len(body) == _OPEN_SIZE:
-        (flags,) = _OPEN_FLAGS.unpack_from(body, _OPEN_FLAGS_AT)
-        _OPEN_FLAGS.pack_into(body, _OPEN_FLAGS_AT, flags | reply.flags)
+        flags, _ = _OPEN_FLAGS.unpack_from(body, _OPEN_FLAGS_AT)
+        _OPEN_FLAGS.pack_into(body, _OPEN_FLAGS_AT, flags | reply.flags, 0)
 
 
 def opened(request_node: int, body: memoryview) -> tuple[int, int]:
