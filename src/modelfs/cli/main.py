@@ -12,8 +12,11 @@ from modelfs.cli.reporting import report
 
 # Command -> the module that has it, imported only when it is asked for: start-up is felt.
 _COMMANDS = {
+    "drafts": "modelfs.cli.drafts",
     "mount": "modelfs.cli.mount",
+    "publish": "modelfs.cli.publish",
     "serve": "modelfs.cli.serve",
+    "status": "modelfs.cli.status",
     "umount": "modelfs.cli.mount",
 }
 

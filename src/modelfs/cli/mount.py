@@ -117,7 +117,9 @@ def umount(mountpoint: Path, lazy: bool) -> int:
     from modelfs.mount import session
 
     path = Path(os.path.abspath(mountpoint))
-    if not points.is_ours(path):
+    state_dir = settings().state_dir
+    if points.is_ours(path):
+        session.end(path, state_dir, is_lazy=lazy or points.is_stale(path))
+    elif not session.forget(path, state_dir):
         raise Error(f"no modelfs is mounted there: {path}")
-    session.end(path, settings().state_dir, is_lazy=lazy or points.is_stale(path))
     return 0

@@ -14,22 +14,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from modelfs.errors import DeadlinePassed, Exists, Interrupted, InvalidName, NotFound
+from modelfs.errors import DeadlinePassed, Exists, Interrupted, InvalidName, NotFound, Unsupported
+from modelfs.fs import areas, asking
+from modelfs.fs.asking import STATUS
 from modelfs.fs.documents import Documents
 from modelfs.fs.junk import is_junk
 from modelfs.fs.nodes import Kind, Node, identity, inode
 from modelfs.fs.publish import Publisher
 from modelfs.fs.staging import Staging
-from modelfs.fs.tree import Listed
+from modelfs.fs.tree import LATEST, Listed
 from modelfs.fs.versions import text_node
 from modelfs.fs.writing import LocalHandle, is_written
 from modelfs.model import NOTES, RESERVED
 from modelfs.refs import Ref, is_never_a_slug, name_fault
 from modelfs.registry.base import WritableRegistry
 from modelfs.waiting import Wait
-
-# How publishing goes, in the hidden directory.
-STATUS = "status.json"
 
 # Set in the inode numbers of local files, which are the disk's, and in no number of ours.
 _LOCAL_INO = 1 << 63
@@ -58,6 +57,7 @@ class Local:
     def start(self) -> None:
         """Look at what is there, and go on with what was being published: after any fork."""
         self._staging.start()
+        areas.describe(self._staging, self.registry.traits)
         self.publisher.start()
 
     def stop(self) -> None:
@@ -121,7 +121,7 @@ class Local:
     def mkdir(self, ref: Ref, path: str, mode: int) -> None:
         """Make a directory: in a draft, or a new draft, model, framework or instance."""
         if path:
-            with self._changing(ref, path):
+            with self._making(ref, path):
                 os.mkdir(self.path(ref, path), mode)
             return
         self._check_new(ref)
@@ -214,12 +214,33 @@ class Local:
             os.truncate(self.path(ref, path), length)
 
     def setxattr(self, ref: Ref, path: str, name: str, value: bytes, flags: int) -> None:
+        if name.startswith(asking.PREFIX):
+            self._asked(ref, path, name, value)
+            return
         with self._touching(ref, path) as target:
             os.setxattr(target, name, value, flags, follow_symlinks=False)
 
     def removexattr(self, ref: Ref, path: str, name: str) -> None:
         with self._touching(ref, path) as target:
             os.removexattr(target, name, follow_symlinks=False)
+
+    def _asked(self, ref: Ref, path: str, name: str, value: bytes) -> None:
+        """Somebody asks for something by an attribute; how it ends is in status.json."""
+        if path or not self.is_draft(ref):
+            raise Unsupported(f"attributes of that name are not stored: {name}")
+        match name:
+            case asking.PUBLISH:
+                self.publisher.ask(ref)
+            case asking.NOTE:
+                notes = self.open(ref, NOTES, os.O_WRONLY | os.O_TRUNC, 0o644)
+                try:
+                    notes.write(value, 0)
+                finally:
+                    notes.close()  # with no flush before, which would publish
+            case asking.CANCEL:
+                self.publisher.cancel(ref)
+            case _:
+                raise Unsupported(f"nothing is asked by that name: {name}")
 
     # Files.
 
@@ -253,7 +274,7 @@ class Local:
             raise Exists(f"there is one already: {ref}")
         if not self._is_version(ref):
             return
-        if ref.name == "latest":
+        if ref.name == LATEST:
             raise InvalidName("latest is always the highest version; choose another name")
         if ref.name.isdecimal():
             following = self.next_number(ref.parent)
@@ -288,6 +309,8 @@ class Local:
             raise InvalidName(f"the name {RESERVED} is ours")
         if fault := name_fault((path or ref.name).rpartition("/")[2]):
             raise InvalidName(f"not a name, {fault}")
+        if not path and self._is_version(ref) and _is_version_name(ref.name):
+            raise InvalidName(f"a version is a directory: {ref}")
         if not path and not self._staging.is_directory(ref.parent):
             self._staging.make(ref.parent)
         with self._changing(ref, path):
@@ -346,6 +369,10 @@ class _DraftWatcher:
 
     def closed(self) -> None:
         self._local.publisher.closed(self._ref)
+
+
+def _is_version_name(name: str) -> bool:
+    return name.isdecimal() or name == LATEST
 
 
 def ino(status: os.stat_result) -> int:
