@@ -167,7 +167,9 @@ class Local:
         if not old_path and self._staging.is_directory(old_ref):
             self._rename_level(old_ref, ref, path)
             return
-        with self._changing(old_ref, old_path), self._making(ref, path):
+        # What becomes the notes was never one of the files.
+        told = NOTES if old_path and path == NOTES else old_path
+        with self._changing(old_ref, told), self._making(ref, path):
             os.rename(self.path(old_ref, old_path), self.path(ref, path))
         if not old_path:
             self.documents.forget(old_ref)

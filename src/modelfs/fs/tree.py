@@ -77,8 +77,11 @@ class Tree:
             _MOST_FILES, getsizeof=lambda tree: len(tree) + 1
         )
 
-    def place(self, path: str) -> Place:
-        """The place that a path of the kernel's names; nobody is asked whether it exists."""
+    def place(self, path: str, *, is_inside: bool = False) -> Place:
+        """The place that a path of the kernel's names; nobody is asked whether it exists.
+
+        `is_inside`: as who is in it has it; a draft that became a version is that version to him.
+        """
         parts = [part for part in path.split("/") if part]
         registry = self._registries.get("")
         if registry is None:
@@ -90,7 +93,9 @@ class Tree:
         depth = registry.traits.depth
         ref = registry.canonical(Ref(tuple(parts[:depth])))
         below = "/".join(parts[depth:])
-        return Place(registry, self._became(registry, ref) or ref if below else ref, below)
+        if below or is_inside:
+            ref = self._became(registry, ref) or ref
+        return Place(registry, ref, below)
 
     def became(self, registry: Registry, draft: Ref, version: Ref) -> None:
         """A draft is a version now; if its name is not that number, it stays as a link to it."""

@@ -43,6 +43,8 @@ _PATCHED = frozenset(
     {wire.Op.LOOKUP, wire.Op.GETATTR, wire.Op.OPEN, wire.Op.OPENDIR, wire.Op.CREATE}
 )
 _OPENING = (wire.Op.OPEN, wire.Op.CREATE)
+# Requests that name more than the one thing they are about.
+_ABOUT_OTHERS = (wire.Op.LINK, wire.Op.BATCH_FORGET)
 
 # The request was interrupted before we read it; the call was; nothing to read yet.
 _TRY_AGAIN = (errno.ENOENT, errno.EINTR, errno.EAGAIN)
@@ -177,9 +179,11 @@ class SessionLoop:
     @property
     def reply(self) -> wire.Reply:
         """What to change in the answer to the request that this thread serves."""
-        if self._current.reply is None:
-            self._current.reply = wire.Reply()
-        return self._current.reply
+        current = self._current
+        if current.reply is None:
+            is_lookup = current.opcode == wire.Op.LOOKUP
+            current.reply = wire.Reply(wire.is_of_link(current.node), is_lookup)
+        return current.reply
 
     @property
     def caller(self) -> int:
@@ -294,6 +298,8 @@ class SessionLoop:
             return
         current = self._current
         current.begin(request)
+        if wire.is_of_link(request.node) or request.opcode in _ABOUT_OTHERS:
+            wire.unmark(request.opcode, memory)
         if request.opcode == wire.Op.RELEASE:
             self._released(request.node, wire.released(memory))
         channel = self._channels[request.opcode in _PATCHED]

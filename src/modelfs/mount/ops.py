@@ -124,7 +124,8 @@ class Ops:
         if path is None:
             found = self._handles[number or 0].stat()
             return self._stat(found) if isinstance(found, Node) else pack_status(found)
-        place = self._tree.place(path)
+        reply = self._reply()
+        place = self._tree.place(path, is_inside=not (reply.is_lookup or reply.is_link))
         if holder := self._changes.holder(place):
             status = holder.stat(place.ref, place.path)
             if stat.S_ISDIR(status.st_mode):
@@ -136,6 +137,7 @@ class Ops:
             if place.path and self._tree.is_final(place):
                 self._reply().valid = _FOREVER  # nor will there ever be such a file
             raise
+        reply.is_link = node.kind is Kind.LINK
         return self._stat(node)
 
     def _stat(self, node: Node) -> bytes:
@@ -162,7 +164,7 @@ class Ops:
         return node.content.decode()
 
     def _opendir(self, path: str) -> int:
-        place = self._tree.place(path)
+        place = self._tree.place(path, is_inside=True)
         listing = list(self._changes.listing(place))
         if self._tree.is_final(place):
             self._reply().flags = OpenFlag.KEEP_CACHE | OpenFlag.CACHE_DIR

@@ -31,12 +31,14 @@ class Op(enum.IntEnum):
 
     LOOKUP = 1
     GETATTR = 3
+    LINK = 13
     OPEN = 14
     RELEASE = 18
     INIT = 26
     OPENDIR = 27
     CREATE = 35
     INTERRUPT = 36
+    BATCH_FORGET = 42
     DESTROY = 38
 
 
@@ -157,11 +159,19 @@ class Reply:
     file that is opened, `backing` what the kernel calls it if it takes the offer.
     """
 
+    # Is it the link of that name that is asked about? Told by the loop; for a LOOKUP, to it.
+    is_link: bool = False
+    # Is a name asked for, whatever it is?
+    is_lookup: bool = False
     valid: int | None = None
     flags: int = 0
     offer: int | None = None
     backing: int = 0
 
+
+# In the kernel's numbers of links: one that was a directory before (a draft that became a version)
+# must have another number than that, which some process may still be in.
+_LINK = 1 << 62
 
 # Where fields lie in the body that follows the out header.
 _ENTRY_VALID = struct.Struct("=QQII")  # entry_valid, attr_valid and their nanoseconds
@@ -173,12 +183,16 @@ _OPEN_FLAGS = struct.Struct("=II")  # open_flags, backing_id (padding to libfuse
 _OPEN_FLAGS_AT = 8
 _OPEN_SIZE = 16
 _NUMBER = struct.Struct("=Q")
+_NODE_AT = 16
 # The body of a GETATTR: is there a handle, and which.
 _GETATTR_FILE = struct.Struct("=IIQ")
 
 
 def patch(opcode: int, body: memoryview, reply: Reply) -> None:
     """Write what `reply` wants into the body of an answer, in place."""
+    if opcode == Op.LOOKUP and reply.is_link and len(body) == _ENTRY_SIZE:
+        (node,) = _NUMBER.unpack_from(body)
+        _NUMBER.pack_into(body, 0, node | _LINK)
     if opcode == Op.LOOKUP and reply.valid is not None and len(body) == _ENTRY_SIZE:
         _ENTRY_VALID.pack_into(body, _ENTRY_VALID_AT, reply.valid, reply.valid, 0, 0)
     elif opcode == Op.GETATTR and reply.valid is not None and len(body) == _ATTR_SIZE:
@@ -212,3 +226,23 @@ def error(header: memoryview) -> int:
 def name_handle(buffer: bytearray | memoryview, handle: int) -> None:
     """Let a GETATTR be about an open file."""
     _GETATTR_FILE.pack_into(buffer, IN_HEADER.size, 1, 0, handle)
+
+
+def is_of_link(node: int) -> bool:
+    """True for the number of a link."""
+    return bool(node & _LINK)
+
+
+def unmark(opcode: int, buffer: bytearray | memoryview) -> None:
+    """Give libfuse its own numbers back in a request that may be about links."""
+    places = [_NODE_AT]
+    if opcode == Op.LINK:
+        places.append(IN_HEADER.size)
+    elif opcode == Op.BATCH_FORGET:
+        (count,) = struct.unpack_from("=I", buffer, IN_HEADER.size)
+        first = IN_HEADER.size + 8
+        places += range(first, first + 16 * count, 16)
+    for place in places:
+        (node,) = _NUMBER.unpack_from(buffer, place)
+        if node & _LINK:
+            _NUMBER.pack_into(buffer, place, node & ~_LINK)
