@@ -110,7 +110,7 @@ def _per_file(seconds: Sequence[float], result: Result) -> float:
 
 def _short(value: float) -> str:
     """Two digits that count."""
-    return f"{value:.2g}" if value < 10 else f"{value:.0f}"
+    return f"{value:#.2g}" if value < 9.5 else f"{value:.0f}"
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
