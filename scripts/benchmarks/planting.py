@@ -108,7 +108,7 @@ def _publish(directory: Path, slug: str, files: list[File]) -> None:
         if not known:
             store.create_model(OWNER, MODEL, title="Benchmarks", is_private=False)
         parent = store.model(OWNER, MODEL)
-        fields = {"license_name": "Apache 2.0"}
+        fields: dict[str, object] = {"license_name": "Apache 2.0"}
         with database.write() as connection:
             number = insert_instance(connection, parent, FRAMEWORK, slug, fields, _MOMENT)
             insert_version(connection, number, files, "", _MOMENT)

@@ -91,10 +91,8 @@ def _growth(results: Sequence[Result]) -> list[tuple[str, str, str]]:
             kinds.setdefault(result.case.name.rpartition("-")[0], []).append(result)
     rows = []
     for kind, found in kinds.items():
-        least, most = (
-            pick(found, key=lambda result: result.case.files)  # type: ignore[operator]
-            for pick in (min, max)
-        )
+        found.sort(key=lambda result: result.case.files)
+        least, most = found[0], found[-1]
         if least is most:
             continue
         name = f"{kind}: {most.case.files:,} files against {least.case.files:,}"

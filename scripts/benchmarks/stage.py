@@ -104,7 +104,7 @@ class Stage:
             try:
                 yield Mounted(path, cache or folder / "cache")
             finally:
-                command = [_MODELFS, "umount", path]
+                command = [str(_MODELFS), "umount", str(path)]
                 subprocess.run(command, env=self.environ, check=True, timeout=_DEADLINE)
         shutil.rmtree(folder)
 
