@@ -5,6 +5,7 @@ Owns the process, its log and its mountpoint. Knows nothing of what is mounted.
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +23,7 @@ def is_mounted(path: Path) -> bool:
 def is_serving(path: Path) -> bool:
     """Whether something is mounted at `path` and answers."""
     try:
-        return is_mounted(path) and bool(path.stat())
+        return is_mounted(path) and bool(os.statvfs(path))
     except OSError:
         return False
 

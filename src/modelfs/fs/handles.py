@@ -1,6 +1,7 @@
 """Open files: what `open` decided once, so that `read` parses no path and walks no tree.
 
-Owns the table of open handles. No lock: single operations of a dict and of a counter are atomic.
+Owns the table of open handles. No lock: single operations of a dict, a set and a counter are
+atomic.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ class Handle(Protocol):
         """The bytes from `offset` on, at most `size` and fewer only at the end of the file."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> bool:
+        """End it; true if the bytes that were read of it are known to be right."""
+        ...
 
 
 class TextHandle:
@@ -49,8 +52,8 @@ class TextHandle:
     def read(self, size: int, offset: int) -> bytes | FileSlice:
         return self._content[offset : offset + size]
 
-    def close(self) -> None:
-        pass
+    def close(self) -> bool:
+        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +93,10 @@ class PublishedHandle:
             self._failure = _Failure(offset, offset + size, exc, self._clock() + _SAID_AGAIN)
             raise
 
-    def close(self) -> None:
+    def close(self) -> bool:
+        is_right = self._cached.is_verified
         self._cached.close()
+        return is_right
 
 
 class Handles:
@@ -102,30 +107,36 @@ class Handles:
         self._wait = wait
         self._clock = clock
         self._numbers = itertools.count(1)
-        self._open: dict[int, Handle] = {}
+        self._open: dict[int, tuple[Handle, int]] = {}
+        # Inodes of which the kernel may keep bytes that may yet turn out wrong.
+        self._unproven: set[int] = set()
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def open(self, node: Node) -> int:
-        """The number of a new handle on a file's node."""
+    def open(self, node: Node) -> tuple[int, bool]:
+        """The number of a new handle, and whether what the kernel has of the file may stay."""
+        handle: Handle
         if node.origin is not None:
-            return self._add(PublishedHandle(self._cached(node.origin), self._wait, self._clock))
-        return self._add(TextHandle(node.content or b""))
+            handle = PublishedHandle(self._cached(node.origin), self._wait, self._clock)
+        else:
+            handle = TextHandle(node.content or b"")
+        number = next(self._numbers)
+        self._open[number] = handle, node.ino
+        is_proven = node.ino not in self._unproven
+        self._unproven.discard(node.ino)
+        return number, is_proven and node.is_fixed
 
     def __getitem__(self, number: int) -> Handle:
         try:
-            return self._open[number]
+            return self._open[number][0]
         except KeyError:
             raise WrongState(f"not an open file: {number}") from None
 
     def close(self, number: int) -> None:
-        self._open.pop(number).close()
-
-    def _add(self, handle: Handle) -> int:
-        number = next(self._numbers)
-        self._open[number] = handle
-        return number
+        handle, ino = self._open.pop(number)
+        if not handle.close():
+            self._unproven.add(ino)
 
     def _cached(self, origin: Origin) -> CachedFile:
         registry, ref, file = origin.registry, origin.ref, origin.file

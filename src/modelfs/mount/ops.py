@@ -158,9 +158,9 @@ class Ops:
         if flags & os.O_ACCMODE != os.O_RDONLY:
             raise _Answer(errno.EROFS, "published content does not change")
         node = self._tree.node(self._tree.place(path))
-        number = self._handles.open(node)
+        number, is_kept = self._handles.open(node)
         # What may change is read as it was at open, whatever size the kernel remembers.
-        return Opened(number, keep_cache=node.is_fixed, direct_io=not node.is_fixed)
+        return Opened(number, keep_cache=is_kept, direct_io=not node.is_fixed)
 
     def _read(self, size: int, offset: int, number: int) -> bytes | FileSlice:
         return self._handles[number].read(size, offset)
