@@ -109,6 +109,7 @@ class Mounted:
     def stop(self) -> None:
         """Unmount as a user does; asserts that the mount's process ends well."""
         if self._process is None:
+            self._clear()
             return
         process, self._process = self._process, None
         try:
@@ -128,8 +129,12 @@ class Mounted:
         finally:
             process.kill()
             process.wait(10)
-            if is_mounted(self.path):
-                subprocess.run(["umount", "--lazy", str(self.path)], check=False)
+            self._clear()
+
+    def _clear(self) -> None:
+        """Take away what a process that is gone has left mounted."""
+        if is_mounted(self.path):
+            subprocess.run(["umount", "--lazy", str(self.path)], check=False, timeout=10)
 
     def __enter__(self) -> Mounted:
         self.start()

@@ -15,11 +15,11 @@ from pathlib import Path
 from benchmarks import reading, rivals
 from benchmarks.measure import Case, Pair
 from benchmarks.planting import Sizes
-from benchmarks.stage import Mounted, Stage
+from benchmarks.stage import Stage
 
-_LARGE, _FILE = "large", "weights.bin"
-# Enough that starting to measure costs nothing, few enough for a mount at tens of microseconds.
-_RANDOM_BYTES, _RANDOM_READS = 64 << 20, 10_000
+_LARGE, _MEDIUM, _FILE = "large", "medium", "weights.bin"
+# Half a second on a mount, at tens of microseconds each.
+_RANDOM_READS = 10_000
 
 
 def cases(sizes: Sizes) -> list[Case[Stage]]:
@@ -27,12 +27,15 @@ def cases(sizes: Sizes) -> list[Case[Stage]]:
     native = "the same file, native"
     found = [
         Case("read-warm", "read a cached file in order", native, _in_order),
-        Case("read-again", "the same, from the kernel's page cache", native, _again),
-        Case("random-4k", "4 KiB at random places of a cached file", native, partial(_random, 4)),
+        Case("load-warm", "load it into new memory", native, _loaded),
+        Case("read-again", "read it in order, from the kernel's page cache", native, _again),
+        Case("random-4k", "4 KiB at random places of it", native, partial(_random, 4)),
         Case("random-1m", "1 MiB at random places of it", native, partial(_random, 1024)),
-        Case("cold-curl", "read a file nobody has read", "curl of its address", partial(_cold, 1)),
-        Case("cold-curl-8", "the same", "8 curls, a range each", partial(_cold, 8)),
-        Case("cold-kagglehub", "the same", "kagglehub.model_download", _cold_kagglehub, rounds=3),
+        Case(
+            "cold-curl", "read a file nobody has read", "curl of its address", partial(_cold, 1), 3
+        ),
+        Case("cold-curl-8", "the same", "8 curls, a range each", partial(_cold, 8), 3),
+        Case("cold-kagglehub", "copy a new version", "kagglehub.model_download", _copied, 3),
         Case("first-byte", "first byte of a listed file", "one ranged GET", _first_byte),
         Case("first-byte-new", "the same, by path in a new mount", "one ranged GET", _first_look),
     ]
@@ -65,14 +68,19 @@ def _cached(stage: Stage) -> Iterator[tuple[Path, Path]]:
 
 
 @contextmanager
-def _in_order(stage: Stage) -> Iterator[Pair]:
+def _from_cache(read: Callable[[Path], float], stage: Stage) -> Iterator[Pair]:
+    """`read` of bytes that the mount's cache has and the kernel's pages of the mount have not."""
     with _cached(stage) as (path, native):
 
         def ours() -> float:
             reading.forget(path)
-            return reading.in_order(path)
+            return read(path)
 
-        yield Pair(ours, lambda: reading.in_order(native), _same(path, stage))
+        yield Pair(ours, lambda: read(native), _same(path, stage))
+
+
+_in_order = partial(_from_cache, reading.in_order)
+_loaded = partial(_from_cache, reading.whole)
 
 
 @contextmanager
@@ -83,17 +91,10 @@ def _again(stage: Stage) -> Iterator[Pair]:
         )
 
 
-@contextmanager
-def _random(kib: int, stage: Stage) -> Iterator[Pair]:
+def _random(kib: int, stage: Stage) -> AbstractContextManager[Pair]:
     size = kib << 10
-    count = min(_RANDOM_READS, max(stage.sizes.large, _RANDOM_BYTES) // size)
-    with _cached(stage) as (path, native):
-
-        def ours() -> float:
-            reading.forget(path)
-            return reading.at_random(path, size, count)
-
-        yield Pair(ours, lambda: reading.at_random(native, size, count), _same(path, stage))
+    count = min(_RANDOM_READS, stage.sizes.large // size)
+    return _from_cache(partial(reading.at_random, size=size, count=count), stage)
 
 
 # Reading what is in no cache but the server's.
@@ -129,8 +130,8 @@ def _cold(ranges: int, stage: Stage) -> Iterator[Pair]:
 
 
 @contextmanager
-def _cold_kagglehub(stage: Stage) -> Iterator[Pair]:
-    file = stage.planted(_LARGE).files[_FILE]
+def _copied(stage: Stage) -> Iterator[Pair]:
+    file = stage.planted(_MEDIUM).files[_FILE]
     kagglehub = rivals.Kagglehub(stage)
     seen: dict[str, str] = {}
 
@@ -138,7 +139,7 @@ def _cold_kagglehub(stage: Stage) -> Iterator[Pair]:
         copy = stage.fresh("copy")
         with stage.mount() as mount:
             begin = time.perf_counter()
-            shutil.copytree(mount.version(_LARGE), copy / "version")
+            shutil.copytree(mount.version(_MEDIUM), copy / "version")
             seconds = time.perf_counter() - begin
         if "ours" not in seen:
             seen["ours"] = reading.sha256(copy / "version" / _FILE)
@@ -147,7 +148,7 @@ def _cold_kagglehub(stage: Stage) -> Iterator[Pair]:
 
     def rival() -> float:
         cache = stage.fresh("kagglehub")
-        seconds, path = kagglehub.download(_LARGE, cache)
+        seconds, path = kagglehub.download(_MEDIUM, cache)
         if "rival" not in seen:
             seen["rival"] = reading.sha256(path / _FILE)
         shutil.rmtree(cache)
@@ -202,13 +203,18 @@ def _listed(count: int) -> Callable[[Stage], AbstractContextManager[Pair]]:
 
     @contextmanager
     def set_up(stage: Stage) -> Iterator[Pair]:
+        native = stage.tree(_many(count))
+        is_right: list[bool] = []
+
         def ours() -> float:
             with stage.mount() as mount:
-                return _ls(mount.version(f"many-{count}"))
+                path = mount.version(_many(count))
+                seconds = _ls(path)
+                if not is_right:
+                    is_right.append(_sizes(path) == _sizes(native))
+                return seconds
 
-        with _tree(stage, count) as (native, _), stage.mount() as mount:
-            path = mount.version(f"many-{count}")
-            yield Pair(ours, lambda: _ls(native), lambda: _same_tree(path, native))
+        yield Pair(ours, lambda: _ls(native), lambda: _expect(is_right, [True]))
 
     return set_up
 
@@ -218,10 +224,16 @@ def _relisted(count: int) -> Callable[[Stage], AbstractContextManager[Pair]]:
 
     @contextmanager
     def set_up(stage: Stage) -> Iterator[Pair]:
-        with _tree(stage, count) as (native, mount):
-            path = mount.version(f"many-{count}")
-            _ls(path)
-            yield Pair(lambda: _ls(path), lambda: _ls(native), lambda: _same_tree(path, native))
+        native = stage.tree(_many(count))
+        with stage.mount() as mount:
+            path = mount.version(_many(count))
+            for seen in (path, native):
+                _ls(seen)
+            yield Pair(
+                lambda: _ls(path),
+                lambda: _ls(native),
+                lambda: _expect(_sizes(path), _sizes(native)),
+            )
 
     return set_up
 
@@ -231,40 +243,29 @@ def _stat(count: int) -> Callable[[Stage], AbstractContextManager[Pair]]:
 
     @contextmanager
     def set_up(stage: Stage) -> Iterator[Pair]:
-        with _tree(stage, count) as (native, first):
-            names = sorted(stage.planted(f"many-{count}").files)
-            (first.version(f"many-{count}") / names[0]).stat()
+        native = stage.tree(_many(count))
+        names = sorted(stage.planted(_many(count)).files)
+        cache = stage.fresh("cache")
+        is_right: list[bool] = []
+        with stage.mount(cache) as mount:
+            (mount.version(_many(count)) / names[0]).stat()
 
-            def ours() -> float:
-                with stage.mount(first.cache) as mount:
-                    path = mount.version(f"many-{count}")
-                    (path / names[0]).stat()
-                    return _stats(path, names)
+        def ours() -> float:
+            with stage.mount(cache) as mount:
+                path = mount.version(_many(count))
+                (path / names[0]).stat()
+                seconds = _stats(path, names)
+                if not is_right:
+                    is_right.append(_sizes(path) == _sizes(native))
+                return seconds
 
-            yield Pair(
-                ours,
-                lambda: _stats(native, names),
-                lambda: _same_tree(first.version(f"many-{count}"), native),
-            )
+        yield Pair(ours, lambda: _stats(native, names), lambda: _expect(is_right, [True]))
 
     return set_up
 
 
-@contextmanager
-def _tree(stage: Stage, count: int) -> Iterator[tuple[Path, Mounted]]:
-    """The files of a version as ordinary ones, sizes and all; and a mount."""
-    files = stage.planted(f"many-{count}").files
-    native = stage.fresh("native")
-    for path, file in files.items():
-        target = native / path
-        try:
-            target.write_bytes(bytes(file.size))
-        except FileNotFoundError:
-            target.parent.mkdir(parents=True)
-            target.write_bytes(bytes(file.size))
-    with stage.mount() as mount:
-        yield native, mount
-    shutil.rmtree(native)
+def _many(count: int) -> str:
+    return f"many-{count}"
 
 
 def _ls(path: Path) -> float:
@@ -291,10 +292,6 @@ def _same(path: Path, stage: Stage) -> Callable[[], None]:
         _expect(reading.sha256(path), expected)
 
     return check
-
-
-def _same_tree(path: Path, native: Path) -> None:
-    _expect(_sizes(path), _sizes(native))
 
 
 def _sizes(path: Path) -> dict[str, int]:

@@ -18,6 +18,8 @@ from benchmarks.stage import Stage
 
 # What the registry, a cache and a copy of the large file and of the small ones need at once.
 _ROOM = 8 << 30
+# Enough for a median that one disturbed round does not move.
+_ROUNDS = 5
 
 
 def main(root: Path, words: Sequence[str]) -> int:
@@ -41,15 +43,21 @@ def main(root: Path, words: Sequence[str]) -> int:
             return 1
         with Stage(root, Path(name), sizes) as stage:
             results, skipped = _measured(stage, chosen, options)
-    command = " ".join(["scripts/bench", *words])
-    if options.markdown:
-        print(report.page(results, skipped, command))
-    else:
-        print(f"\n{report.table(results, skipped)}")
+    page = report.page(results, skipped, _command(options))
+    print(page if options.markdown else f"\n{report.table(results, skipped)}")
     if options.write_docs:
-        text = report.page(results, skipped, command.replace(" --write-docs", ""))
-        report.write_into(root / "docs" / "performance.md", text)
+        report.write_into(root / "docs" / "performance.md", page)
     return 0
+
+
+def _command(options: argparse.Namespace) -> str:
+    """What one types to get the same table."""
+    words = ["scripts/bench", *(f"--case {part}" for part in options.case or ())]
+    if options.small:
+        words.append("--small")
+    if options.rounds != _ROUNDS:
+        words.append(f"--rounds {options.rounds}")
+    return " ".join(words)
 
 
 def _measured(
@@ -89,7 +97,9 @@ def _parser() -> argparse.ArgumentParser:
         " many times as fast as its rival modelfs is; docs/performance.md explains the cases.",
     )
     parser.add_argument("--case", action="append", metavar="NAME", help="only cases like NAME")
-    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="at most (default 5)")
+    parser.add_argument(
+        "--rounds", type=int, default=_ROUNDS, metavar="N", help="at most (default %(default)s)"
+    )
     parser.add_argument("--json", metavar="FILE", help="append a line for each case to FILE")
     parser.add_argument("--markdown", action="store_true", help="print nothing but the page's part")
     parser.add_argument("--write-docs", action="store_true", help="into docs/performance.md")

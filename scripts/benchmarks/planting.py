@@ -30,14 +30,16 @@ _MOMENT = 1_700_000_000.0
 
 @dataclass(frozen=True)
 class Sizes:
-    """How large the one large file is, and how many files the versions with many have."""
+    """How large the single files are, and how many files the versions with many have."""
 
     large: int = 1 << 30
+    # What is also packed and unpacked.
+    medium: int = 1 << 28
     many: tuple[int, ...] = (1_000, 10_000, 100_000)
 
     @classmethod
     def small(cls) -> Sizes:
-        return cls(64 << 20, (100, 1_000, 10_000))
+        return cls(64 << 20, 16 << 20, (100, 1_000, 10_000))
 
 
 @dataclass(frozen=True)
@@ -54,10 +56,13 @@ class Planted:
 
 
 def plant(directory: Path, slug: str, sizes: Sizes) -> Planted:
-    """Make the version that `slug` names: `large`, or `many-N` with N small files."""
+    """Make the version that `slug` names: `large`, `medium`, or `many-N` with N small files."""
     blobs = Blobs(directory / BLOBS, directory / TEMPORARY)
-    count = slug.removeprefix("many-")
-    found = [_large(blobs, sizes.large)] if slug == "large" else _many(blobs, int(count))
+    kind, _, count = slug.partition("-")
+    if kind == "many":
+        found = _many(blobs, int(count))
+    else:
+        found = [_one(blobs, sizes.large if kind == "large" else sizes.medium)]
     _publish(directory, slug, found)
     return Planted(slug, {file.path: file for file in found}, blobs)
 
@@ -75,7 +80,7 @@ class _Noise(io.RawIOBase):
         return self._random.randbytes(size)
 
 
-def _large(blobs: Blobs, size: int) -> File:
+def _one(blobs: Blobs, size: int) -> File:
     return File("weights.bin", size, digests=_kept(blobs, _Noise(0, size), size))
 
 
@@ -103,7 +108,7 @@ def _publish(directory: Path, slug: str, files: list[File]) -> None:
         if not known:
             store.create_model(OWNER, MODEL, title="Benchmarks", is_private=False)
         parent = store.model(OWNER, MODEL)
-        fields = {"license_name": "Apache 2.0"}
+        fields: dict[str, object] = {"license_name": "Apache 2.0"}
         with database.write() as connection:
             number = insert_instance(connection, parent, FRAMEWORK, slug, fields, _MOMENT)
             insert_version(connection, number, files, "", _MOMENT)

@@ -21,6 +21,13 @@ def in_order(path: Path) -> float:
     return time.perf_counter() - begin
 
 
+def whole(path: Path) -> float:
+    """Seconds to read all of a file into memory that was not used before, as loaders do."""
+    begin = time.perf_counter()
+    path.read_bytes()
+    return time.perf_counter() - begin
+
+
 def at_random(path: Path, size: int, count: int) -> float:
     """Seconds for `count` reads of `size` bytes at places spread over the file."""
     places = random.Random(1)

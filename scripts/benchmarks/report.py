@@ -91,10 +91,8 @@ def _growth(results: Sequence[Result]) -> list[tuple[str, str, str]]:
             kinds.setdefault(result.case.name.rpartition("-")[0], []).append(result)
     rows = []
     for kind, found in kinds.items():
-        least, most = (
-            pick(found, key=lambda result: result.case.files)  # type: ignore[operator]
-            for pick in (min, max)
-        )
+        found.sort(key=lambda result: result.case.files)
+        least, most = found[0], found[-1]
         if least is most:
             continue
         name = f"{kind}: {most.case.files:,} files against {least.case.files:,}"
@@ -110,7 +108,7 @@ def _per_file(seconds: Sequence[float], result: Result) -> float:
 
 def _short(value: float) -> str:
     """Two digits that count."""
-    return f"{value:.2g}" if value < 10 else f"{value:.0f}"
+    return f"{value:#.2g}" if value < 9.5 else f"{value:.0f}"
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:

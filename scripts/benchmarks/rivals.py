@@ -85,7 +85,7 @@ class Kagglehub:
         self._stage = stage
         self._python = stage.root / ".clients" / "current" / "bin" / "python"
         if not self._python.exists():
-            command = [stage.root / "scripts" / "clients", "current"]
+            command = [str(stage.root / "scripts" / "clients"), "current"]
             if subprocess.run(command, check=False, stdout=subprocess.DEVNULL).returncode:
                 raise Skipped("scripts/clients could not install kagglehub")
 

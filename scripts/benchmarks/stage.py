@@ -46,6 +46,7 @@ class Stage:
         self.url = ""
         self._numbers = itertools.count(1)
         self._planted: dict[str, Planted] = {}
+        self._trees: dict[str, Path] = {}
         self._stack = ExitStack()
 
     def __enter__(self) -> Stage:
@@ -60,6 +61,15 @@ class Stage:
         if slug not in self._planted:
             self._planted[slug] = plant(self.directory / "registry", slug, self.sizes)
         return self._planted[slug]
+
+    def tree(self, slug: str) -> Path:
+        """The files of that version as ordinary ones, with their sizes; made once."""
+        if slug not in self._trees:
+            top = self._trees[slug] = self.fresh("native")
+            for path, file in self.planted(slug).files.items():
+                (top / path).parent.mkdir(exist_ok=True)
+                (top / path).write_bytes(bytes(file.size))
+        return self._trees[slug]
 
     def fresh(self, name: str) -> Path:
         """A new directory."""
@@ -94,7 +104,7 @@ class Stage:
             try:
                 yield Mounted(path, cache or folder / "cache")
             finally:
-                command = [_MODELFS, "umount", path]
+                command = [str(_MODELFS), "umount", str(path)]
                 subprocess.run(command, env=self.environ, check=True, timeout=_DEADLINE)
         shutil.rmtree(folder)
 

@@ -19,8 +19,11 @@ Simulate = Callable[..., Kaggle]
 
 
 @pytest.fixture
-def ending() -> Iterator[ExitStack]:
-    """What is entered here ends with the test, mounts before the registries they show."""
+def ending(tmp_path: Path) -> Iterator[ExitStack]:
+    """What is entered here ends with the test, mounts before the registries they show.
+
+    And before pytest clears `tmp_path`, which would otherwise walk through the mounts in it.
+    """
     with ExitStack() as stack:
         yield stack
 

@@ -12,7 +12,7 @@ import itertools
 import logging
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 
 from modelfs.cache.blockmap import BLOCK
@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 # Gets a buffer of one block that belongs to the thread.
 Task = Callable[[memoryview], None]
 
-# Threads that are kept for readers: a registry that stalls must not hold every thread with
-# reading ahead for one file while another file is asked for.
+# Threads that are kept: a registry that stalls must not hold every one with reading ahead, nor
+# with the many readers of one file, while another file is asked for.
 _KEPT = 4
 
 
@@ -33,11 +33,13 @@ class Crew:
     def __init__(self, workers: int, name: str = "cache") -> None:
         self._workers = workers
         self._name = name
-        self._most_idle_tasks = max(1, workers - _KEPT)
+        # At most so many tasks that are not urgent run at once, and so many of one group.
+        self._most_alike = max(1, workers - _KEPT)
         self._changed = threading.Condition()
-        self._urgent: deque[Task] = deque()
-        self._idle: deque[Task] = deque()
-        self._later: list[tuple[float, int, Task]] = []
+        self._urgent: deque[tuple[Task, str]] = deque()
+        self._idle: deque[tuple[Task, str]] = deque()
+        self._later: list[tuple[float, int, tuple[Task, str]]] = []
+        self._running: Counter[str] = Counter()
         self._numbers = itertools.count()
         self._idle_running = 0
         self._is_stopping = False
@@ -63,45 +65,61 @@ class Crew:
             thread.join(max(0.0, end - time.monotonic()))
         self._threads.clear()
 
-    def submit(self, task: Task, *, is_urgent: bool = True, delay: float = 0.0) -> None:
-        """Have `task` done: before all that is not urgent, and not before `delay` seconds."""
+    def submit(
+        self, task: Task, *, group: str = "", is_urgent: bool = True, delay: float = 0.0
+    ) -> None:
+        """Have `task` done: before all that is not urgent, and not before `delay` seconds.
+
+        Tasks of one `group` never have all threads, however many there are of them.
+        """
         with self._changed:
             if self._is_stopping:
                 return
             if delay:
                 due = time.monotonic() + delay
-                heapq.heappush(self._later, (due, next(self._numbers), task))
+                heapq.heappush(self._later, (due, next(self._numbers), (task, group)))
             elif is_urgent:
-                self._urgent.append(task)
+                self._urgent.append((task, group))
             else:
-                self._idle.append(task)
+                self._idle.append((task, group))
             self._changed.notify()
 
     def _run(self) -> None:
         buffer = memoryview(bytearray(BLOCK))
         while (found := self._next()) is not None:
-            task, is_urgent = found
+            task, group, is_urgent = found
             try:
                 task(buffer)
             except Exception:
                 log.exception("a task of the %s failed", self._name)
             # An idle thread keeps nothing open.
             del task, found
-            if not is_urgent:
-                with self._changed:
-                    self._idle_running -= 1
-                    self._changed.notify()
+            with self._changed:
+                self._running[group] -= 1
+                if not self._running[group]:
+                    del self._running[group]
+                self._idle_running -= not is_urgent
+                self._changed.notify()
 
-    def _next(self) -> tuple[Task, bool] | None:
+    def _next(self) -> tuple[Task, str, bool] | None:
         with self._changed:
             while not self._is_stopping:
                 now = time.monotonic()
                 while self._later and self._later[0][0] <= now:
                     self._urgent.append(heapq.heappop(self._later)[2])
-                if self._urgent:
-                    return self._urgent.popleft(), True
-                if self._idle and self._idle_running < self._most_idle_tasks:
+                if found := self._first(self._urgent):
+                    return *found, True
+                if self._idle_running < self._most_alike and (found := self._first(self._idle)):
                     self._idle_running += 1
-                    return self._idle.popleft(), False
+                    return *found, False
                 self._changed.wait(self._later[0][0] - now if self._later else None)
+        return None
+
+    def _first(self, queue: deque[tuple[Task, str]]) -> tuple[Task, str] | None:
+        """Take the first task whose group has not as many threads as one may have."""
+        for place, (task, group) in enumerate(queue):
+            if not group or self._running[group] < self._most_alike:
+                del queue[place]
+                self._running[group] += 1
+                return task, group
         return None

@@ -169,7 +169,10 @@ class Fetcher:
 
     def _submit(self, job: Job, delay: float = 0.0) -> None:
         self._crew.submit(
-            lambda buffer: self.run(job, buffer), is_urgent=job.is_wanted, delay=delay
+            lambda buffer: self.run(job, buffer),
+            group=job.content.key,
+            is_urgent=job.is_wanted,
+            delay=delay,
         )
 
     def _backing(self, content: Content) -> Backing | None:
@@ -297,7 +300,7 @@ class Fetcher:
     def _divert(self, content: Content, waiters: list[Waiter]) -> None:
         """Serve readers without the cache."""
         if content.queue_direct(waiters):
-            self._crew.submit(lambda _: read_past(content))
+            self._crew.submit(lambda _: read_past(content), group=content.key)
 
 
 def misled() -> Corrupt:

@@ -96,6 +96,7 @@ def mount(
     path = Path(os.path.abspath(mountpoint))
     binding.load()
     points.prepare(path)
+    session.make_directories(config)
     if foreground:
         session.log_to(None, is_verbose=verbose)
         session.serve(config, options, path, ready=lambda: None)

@@ -115,7 +115,7 @@ class Creation:
                 self._forget_asking()
                 raise WrongState(
                     f"{version} appeared while the registry did not say whether it made one, and"
-                    f" is not quite what was sent ({str(found) or 'other notes'}): see whether it is"
+                    f" is not quite what was sent ({str(found) or 'other notes'}): see if it is"
                     " yours, and publish again if it is not"
                 )
         return None

@@ -1,6 +1,7 @@
 """Open files: what `open` decided once, so that `read` parses no path and walks no tree.
 
-Owns the table of open handles. No lock: single operations of a dict and of a counter are atomic.
+Owns the table of open handles. No lock: single operations of a dict, a set and a counter are
+atomic.
 """
 
 from __future__ import annotations
@@ -46,7 +47,9 @@ class Handle(Protocol):
         """The bytes from `offset` on, at most `size` and fewer only at the end of the file."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> bool:
+        """End it; true if the bytes that were read of it are known to be right."""
+        ...
 
 
 class TextHandle:
@@ -65,8 +68,8 @@ class TextHandle:
     def read(self, size: int, offset: int) -> bytes | FileSlice:
         return self._content[offset : offset + size]
 
-    def close(self) -> None:
-        pass
+    def close(self) -> bool:
+        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +117,10 @@ class PublishedHandle:
             self._failure = _Failure(offset, offset + size, exc, self._clock() + _SAID_AGAIN)
             raise
 
-    def close(self) -> None:
+    def close(self) -> bool:
+        is_right = self._cached.is_verified
         self._cached.close()
+        return is_right
 
 
 class Handles:
@@ -126,32 +131,41 @@ class Handles:
         self._wait = wait
         self._clock = clock
         self._numbers = itertools.count(1)
-        self._open: dict[int, Handle] = {}
+        self._open: dict[int, tuple[Handle, int]] = {}
+        # Inodes of which the kernel may keep bytes that may yet turn out wrong.
+        self._unproven: set[int] = set()
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def open(self, node: Node) -> int:
-        """The number of a new handle on a file's node."""
+    def open(self, node: Node) -> tuple[int, bool]:
+        """The number of a new handle, and whether what the kernel has of the file may stay."""
+        handle: Handle
         if node.origin is not None:
             cached = self._cached(node.origin)
-            return self.add(PublishedHandle(node, cached, self._wait, self._clock))
-        return self.add(TextHandle(node))
+            handle = PublishedHandle(node, cached, self._wait, self._clock)
+        else:
+            handle = TextHandle(node)
+        is_proven = node.ino not in self._unproven
+        self._unproven.discard(node.ino)
+        return self.add(handle, node.ino), is_proven and node.is_fixed
+
+    def add(self, handle: Handle, ino: int = 0) -> int:
+        """The number of an open file, whose inode number matters if it is a published one."""
+        number = next(self._numbers)
+        self._open[number] = handle, ino
+        return number
 
     def __getitem__(self, number: int) -> Handle:
         try:
-            return self._open[number]
+            return self._open[number][0]
         except KeyError:
             raise WrongState(f"not an open file: {number}") from None
 
     def close(self, number: int) -> None:
-        self._open.pop(number).close()
-
-    def add(self, handle: Handle) -> int:
-        """The number of an open file."""
-        number = next(self._numbers)
-        self._open[number] = handle
-        return number
+        handle, ino = self._open.pop(number)
+        if not handle.close():
+            self._unproven.add(ino)
 
     def _cached(self, origin: Origin) -> CachedFile:
         registry, ref, file = origin.registry, origin.ref, origin.file

@@ -73,10 +73,11 @@ class LocalHandle:
             self._is_dirty = False
             self._watcher.flushed(os.fstat(self._fd).st_size)
 
-    def close(self) -> None:
+    def close(self) -> bool:
         os.close(self._fd)
         if self._watcher is not None:
             self._watcher.closed()
+        return True
 
     def _changing(self) -> None:
         if self._watcher is not None:

@@ -49,7 +49,7 @@ def prepare(path: Path) -> None:
 def is_stale(path: Path) -> bool:
     """True for a mountpoint whose daemon is gone."""
     try:
-        os.statvfs(path)  # stat is answered from what the kernel remembers, for a second
+        os.statvfs(path)  # unlike what stat tells, the kernel does not remember this
     except OSError as exc:
         return exc.errno == errno.ENOTCONN
     return False

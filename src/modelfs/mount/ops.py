@@ -185,10 +185,10 @@ class Ops:
         if is_written(flags) or self._changes.holder(place):
             return self._changes.open(path, flags)
         node = self._changes.node(place)
-        number = self._handles.open(node)
+        number, is_kept = self._handles.open(node)
         self._reply().offer = self._handles[number].whole_fd()
         # What may change is read as it was at open, whatever size the kernel remembers.
-        return Opened(number, keep_cache=node.is_fixed, direct_io=not node.is_fixed)
+        return Opened(number, keep_cache=is_kept, direct_io=not node.is_fixed)
 
     def _read(self, size: int, offset: int, number: int) -> bytes | FileSlice:
         return self._handles[number].read(size, offset)

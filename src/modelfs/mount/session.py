@@ -49,6 +49,15 @@ class Options:
     extra: tuple[str, ...] = ()
 
 
+def make_directories(config: Config) -> None:
+    """Make the directories of what we keep, for nobody but us; those that there are stay as is."""
+    for kind, path in (("cache", config.cache_dir), ("state", config.state_dir)):
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as exc:
+            raise Error(f"cannot make the {kind} directory {path}: {exc.strerror}") from exc
+
+
 def serve(config: Config, options: Options, path: Path, ready: Callable[[], None]) -> None:
     """Mount at `path` and serve until unmounted or told to end; `ready` is called once serving."""
     loop = binding.new_loop()

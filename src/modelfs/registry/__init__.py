@@ -67,6 +67,8 @@ def _port(scheme: str) -> int:
 
 
 def _local(directory: Path, config: Config) -> Registry:
+    if not directory.is_dir():
+        raise Usage(f"no such directory: {directory}", hint=f"modelfs serve {directory} makes one")
     try:
         from modelfs.registry.local import LocalRegistry, WritableLocalRegistry
     except ModuleNotFoundError as exc:

@@ -1,0 +1,184 @@
+"""The life of a mount: it serves before the command returns, and ends when it is told to."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from cli.commands import Shell
+from cli.conftest import CONTENT, MODEL, VERSION
+from mounting import is_mounted, is_serving
+from polling import wait_for
+from sims.kaggle import Kaggle
+from sims.raw import STALL
+
+
+def pid_of(shell: Shell) -> int:
+    (record,) = (shell.state / "mounts").glob("*.json")
+    return int(json.loads(record.read_text())["pid"])
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is such a process, and not only what is left until its parent looks."""
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+
+
+def test_a_mount_serves_when_the_command_returns(shell: Shell, registry: Path) -> None:
+    path = shell.mount(registry)
+    assert CONTENT == (path / VERSION / "w").read_bytes()
+    pid = pid_of(shell)
+    assert is_alive(pid)
+    done = shell.run("umount", path)
+    assert (0, "", "") == (done.returncode, done.stdout, done.stderr)
+    assert not is_mounted(path)
+    assert not is_alive(pid)
+    assert [] == os.listdir(shell.state / "mounts")
+    assert "Traceback" not in shell.log
+
+
+def test_a_daemon_has_let_go_of_its_terminal(shell: Shell, registry: Path) -> None:
+    shell.mount(registry)
+    pid = pid_of(shell)
+    assert os.getsid(pid) == pid or os.getsid(pid) != os.getsid(0)
+    assert "/" == os.readlink(f"/proc/{pid}/cwd")
+    assert ["/dev/null", "/dev/null"] == [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in (0, 1)]
+    assert os.readlink(f"/proc/{pid}/fd/2").startswith(str(shell.state))
+
+
+def test_the_kernel_is_told_who_mounts_and_how(shell: Shell, registry: Path) -> None:
+    path = shell.mount(registry)
+    (entry,) = [
+        line
+        for line in Path("/proc/self/mountinfo").read_text().splitlines()
+        if line.split()[4] == str(path)
+    ]
+    options, _, super_block = entry.partition(" - ")
+    assert ["fuse.modelfs", "modelfs"] == super_block.split()[:2]
+    assert {"nosuid", "nodev", "noatime"} <= set(options.split()[5].split(","))
+    assert "default_permissions" in super_block
+    assert "allow_other" not in super_block
+
+
+def test_a_mountpoint_is_made_if_it_is_missing(shell: Shell, registry: Path) -> None:
+    path = shell.mount(registry)
+    shell.run("umount", path)
+    # Read-only, so that nobody takes what he writes there for published.
+    assert 0o555 == path.stat().st_mode & 0o777
+    assert path == shell.mount(registry)
+
+
+def test_a_mountpoint_may_have_an_odd_name(shell: Shell, registry: Path) -> None:
+    for name in ("with space", "grüße", "-o", "a,b", "back\\slash", "tab\there"):
+        path = shell.folder / name
+        done = shell.run("mount", "--registry", f"local:{registry}", "--", path)
+        assert (0, "") == (done.returncode, done.stderr), name
+        assert CONTENT == (path / VERSION / "w").read_bytes()
+        done = shell.run("umount", "--", path)
+        assert (0, "") == (done.returncode, done.stderr), name
+        assert not path.is_mount()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_ends_a_mount_well(number: signal.Signals, shell: Shell, registry: Path) -> None:
+    path = shell.folder / "mnt"
+    process = shell.start("mount", path, "--foreground", "--registry", f"local:{registry}")
+    try:
+        wait_for(lambda: is_serving(path), 30)
+        assert CONTENT == (path / VERSION / "w").read_bytes()
+        process.send_signal(number)
+        output, _ = process.communicate(timeout=20)
+    finally:
+        process.kill()
+        process.wait(10)
+    assert 0 == process.returncode, output
+    assert not is_mounted(path)
+    assert [] == os.listdir(shell.state / "mounts")
+    assert "Traceback" not in output
+
+
+def test_a_signal_ends_a_mount_whose_readers_are_stalled(shell: Shell) -> None:
+    with ExitStack() as stack:
+        kaggle = stack.enter_context(Kaggle([MODEL]))
+        path = shell.mount(f"kaggle+{kaggle.url}")
+        os.stat(path / VERSION / "w")
+        kaggle.storage = lambda *_: [STALL]
+        readers = [stack.enter_context(reading(path / VERSION / "w")) for _ in range(5)]
+        wait_for(lambda: kaggle.calls()["GET"])
+        pid = pid_of(shell)
+        os.kill(pid, signal.SIGTERM)
+        wait_for(lambda: all(reader.poll() is not None for reader in readers), 10)
+        assert all(reader.returncode for reader in readers)
+        wait_for(lambda: not is_mounted(path), 10)
+        wait_for(lambda: not is_alive(pid), 20)
+    assert "Traceback" not in shell.log
+
+
+def reading(path: Path) -> subprocess.Popen[bytes]:
+    quiet = subprocess.DEVNULL
+    return subprocess.Popen(["cat", path], stdout=quiet, stderr=quiet)
+
+
+def test_a_busy_mount_is_not_taken_away_unless_lazily(shell: Shell, registry: Path) -> None:
+    path = shell.mount(registry)
+    pid = pid_of(shell)
+    with (path / VERSION / "w").open("rb") as file:
+        done = shell.run("umount", path)
+        assert 1 == done.returncode
+        assert "busy" in done.stderr
+        assert "--lazy" in done.stderr
+        assert 2 == len(done.stderr.splitlines())
+        assert is_serving(path)
+
+        done = shell.run("umount", "--lazy", path)
+        assert (0, "") == (done.returncode, done.stderr)
+        assert not is_mounted(path)
+        assert CONTENT == file.read()
+    wait_for(lambda: not is_alive(pid), 15)
+
+
+def test_a_dead_mount_is_replaced(shell: Shell, registry: Path) -> None:
+    path = shell.mount(registry)
+    pid = pid_of(shell)
+    for _ in range(3):
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda pid=pid: not is_alive(pid))
+        assert path == shell.mount(registry)
+        assert CONTENT == (path / VERSION / "w").read_bytes()
+        pid = pid_of(shell)
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not is_alive(pid))
+    done = shell.run("umount", path)
+    assert (0, "") == (done.returncode, done.stderr)
+    assert not is_mounted(path)
+
+
+def test_what_others_unmount_is_cleaned_up(shell: Shell, registry: Path) -> None:
+    path = shell.mount(registry)
+    pid = pid_of(shell)
+    subprocess.run(["umount", path], check=True, timeout=20)
+    wait_for(lambda: not is_alive(pid), 15)
+    assert [] == os.listdir(shell.state / "mounts")
+
+
+def test_nobody_is_asked_before_something_looks(shell: Shell) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.setblocking(False)
+        spec = f"kaggle+http://127.0.0.1:{silent.getsockname()[1]}"
+        path = shell.mount(spec, MODELFS_TOKEN="KGAT_secret")
+        assert is_mounted(path)
+        assert os.statvfs(path).f_blocks > 0
+        assert path.stat().st_mode
+        with pytest.raises(FileNotFoundError):
+            (path / ".hidden").stat()
+        with pytest.raises(BlockingIOError):
+            silent.accept()

@@ -1,0 +1,187 @@
+"""A registry that says nothing: who waits for it waits alone, and not for ever."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from mount.conftest import Mount, Simulate
+from mount.readers import Reader
+from mounting import Mounted
+from polling import wait_for
+from sims import faults
+from sims.content import Instance, Model, Version
+from sims.kaggle import Kaggle
+from sims.raw import STALL, Request, Script
+
+MIB = 1 << 20
+STALLED = random.Random(6).randbytes(40 * MIB)
+OTHER = random.Random(7).randbytes(1 << 20)
+CACHED = b"read before"
+MODEL = Model(
+    "alice",
+    "stalls",
+    (Instance("other", "it", (Version({"stalled": STALLED, "other": OTHER, "cached": CACHED}),)),),
+)
+VERSION = "alice/stalls/other/it/1"
+READERS = 40
+META = "model-instance-metadata.json"
+
+
+def nothing(request: Request, content: bytes) -> Script:
+    return [STALL] if content == STALLED else faults.good(request, content)
+
+
+def a_head(request: Request, content: bytes) -> Script:
+    if content != STALLED:
+        return faults.good(request, content)
+    (full,) = faults.good(request, content)
+    assert isinstance(full, bytes)
+    return [full[: full.index(b"\r\n\r\n") + 4 + 100], STALL]
+
+
+@contextmanager
+def reading(path: Path, count: int) -> Iterator[list[Reader]]:
+    """Processes that wait for `path`, each for another part of it; killed at the end."""
+    readers = [Reader(path, number * MIB % len(STALLED)) for number in range(count)]
+    try:
+        for reader in readers:
+            reader.wait_until_reading()
+        yield readers
+    finally:
+        for reader in readers:
+            reader.signal(signal.SIGKILL)
+        for reader in readers:
+            try:
+                reader.finish(10)
+            except IndexError:
+                pass
+
+
+def prepared(kaggle: Kaggle, mount: Mounted) -> Path:
+    """A version of which everything is known, and one file cached."""
+    version = mount.path / VERSION
+    for name in os.listdir(version):
+        os.stat(version / name)
+    assert CACHED == (version / "cached").read_bytes()
+    # The registry has told of what the file is; from now on many connections would fetch it.
+    with (version / "stalled").open("rb", buffering=0) as file:
+        assert STALLED[-10:] == os.pread(file.fileno(), 10, len(STALLED) - 10)
+    kaggle.clear()
+    return version
+
+
+@pytest.mark.parametrize("stall", [nothing, a_head])
+def test_forty_stalled_readers_hold_up_nobody_else(
+    stall: faults.Fault, simulate: Simulate, mounted: Mount
+) -> None:
+    kaggle = simulate(MODEL)
+    mount = mounted(kaggle)
+    version = prepared(kaggle, mount)
+    kaggle.storage = stall
+    with reading(version / "stalled", READERS) as readers:
+        wait_for(lambda: kaggle.calls()["GET"] >= 12)
+        expected = ["cached", "other", "stalled"]
+        within(2, lambda: expected == sorted(os.listdir(version)))
+        within(2, lambda: len(STALLED) == os.stat(version / "stalled").st_size)
+        within(2, lambda: ["1", "latest", META] == sorted(os.listdir(version.parent)))
+        within(2, lambda: os.statvfs(mount.path).f_blocks > 0)
+        within(2, lambda: CACHED == uncached_read(version / "cached"))
+        within(2, lambda: OTHER == (version / "other").read_bytes())
+        done = subprocess.run(["df", mount.path], capture_output=True, timeout=2)
+        assert 0 == done.returncode
+        assert not any(reader.is_done for reader in readers)
+
+
+def test_a_signal_frees_a_stalled_reader(simulate: Simulate, mounted: Mount) -> None:
+    kaggle = simulate(MODEL)
+    mount = mounted(kaggle)
+    version = prepared(kaggle, mount)
+    kaggle.storage = nothing
+    with reading(version / "stalled", 4) as (*stopped, staying):
+        wait_for(lambda: kaggle.calls()["GET"])
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
+        for reader, number in zip(stopped, numbers, strict=True):
+            reader.signal(number)
+        wait_for(lambda: all(reader.is_done for reader in stopped), 2)
+        assert not staying.is_done
+        assert CACHED == uncached_read(version / "cached")
+
+
+@pytest.mark.slow
+def test_a_stalled_read_ends_in_an_error_in_time_and_works_later(
+    simulate: Simulate, mounted: Mount
+) -> None:
+    kaggle = simulate(MODEL)
+    mount = mounted(kaggle)
+    version = prepared(kaggle, mount)
+    kaggle.storage = nothing
+    start = time.monotonic()
+    with pytest.raises(OSError) as caught:
+        (version / "stalled").read_bytes()
+    assert caught.value.errno in (errno.EIO, errno.ETIMEDOUT)
+    assert time.monotonic() - start < 25
+    kaggle.storage = faults.good
+    assert STALLED == wait_for(lambda: attempt(version / "stalled"), 25)
+
+
+def test_a_stalled_listing_holds_up_nobody_else(simulate: Simulate, mounted: Mount) -> None:
+    kaggle = simulate(MODEL)
+    mount = mounted(kaggle)
+    version = prepared(kaggle, mount)
+    kaggle.refusal = [STALL]
+    listings = [
+        subprocess.Popen(
+            ["ls", mount.path / "alice" / f"unknown-{n}"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for n in range(20)
+    ]
+    try:
+        wait_for(lambda: sum(kaggle.calls().values()) >= 2)
+        within(2, lambda: CACHED == uncached_read(version / "cached"))
+        within(2, lambda: len(OTHER) == os.stat(version / "other").st_size)
+        within(2, lambda: ["1", "latest", META] == sorted(os.listdir(version.parent)))
+        assert all(listing.poll() is None for listing in listings)
+        for listing in listings:
+            listing.send_signal(signal.SIGINT)
+        wait_for(lambda: all(listing.poll() is not None for listing in listings), 2)
+    finally:
+        for listing in listings:
+            listing.kill()
+            listing.wait(10)
+
+
+def within(seconds: float, question: Callable[[], bool]) -> None:
+    """Assert that `question` is answered with yes, in time."""
+    answers: list[bool] = []
+    thread = threading.Thread(target=lambda: answers.append(question()))
+    start = time.monotonic()
+    thread.start()
+    thread.join(seconds)
+    assert [True] == answers, f"after {time.monotonic() - start:.1f} s"
+
+
+def uncached_read(path: Path) -> bytes:
+    """Read `path` past the kernel's own cache, so that the mount has to answer."""
+    with path.open("rb", buffering=0) as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        return file.read()
+
+
+def attempt(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
