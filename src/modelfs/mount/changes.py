@@ -19,7 +19,7 @@ from modelfs.fs.local import Local
 from modelfs.fs.nodes import Node
 from modelfs.fs.tree import Listed, Place, Tree
 from modelfs.fs.writing import LocalHandle
-from modelfs.model import RESERVED
+from modelfs.model import NOTES, RESERVED
 from modelfs.mount.binding import Opened
 from modelfs.registry.base import WritableRegistry
 from modelfs.waiting import Wait
@@ -152,16 +152,19 @@ class Changes:
     # Attributes.
 
     def chmod(self, path: str, mode: int) -> None:
-        place, local = self._existing(path)
-        local.chmod(place.ref, place.path, mode & 0o7777)
+        if found := self._attributed(path):
+            place, local = found
+            local.chmod(place.ref, place.path, mode & 0o7777)
 
     def chown(self, path: str, uid: int, gid: int) -> None:
-        place, local = self._existing(path)
-        local.chown(place.ref, place.path, uid, gid)
+        if found := self._attributed(path):
+            place, local = found
+            local.chown(place.ref, place.path, uid, gid)
 
     def utimens(self, path: str, times: tuple[int | None, int | None]) -> None:
-        place, local = self._existing(path)
-        local.utimens(place.ref, place.path, times)
+        if found := self._attributed(path):
+            place, local = found
+            local.utimens(place.ref, place.path, times)
 
     def truncate(self, path: str | None, length: int, number: int | None = None) -> None:
         if number is not None and isinstance(handle := self._handles[number], LocalHandle):
@@ -212,6 +215,17 @@ class Changes:
         if holder is None:
             raise self._refusal(place)
         return place, holder
+
+    def _attributed(self, path: str) -> tuple[Place, Local] | None:
+        """As `_existing`; None for notes that have just been published.
+
+        With their close they were; who wrote them goes on to set a mode or times, and has done
+        nothing wrong.
+        """
+        place = self._tree.place(path)
+        if place.path == NOTES and self._tree.is_new(place):
+            return None
+        return self._existing(path)
 
     def _editable(self, path: str) -> tuple[Place, Local]:
         """As `_existing`; a published document becomes local first."""

@@ -186,7 +186,9 @@ class Ops:
             return self._changes.open(path, flags)
         node = self._changes.node(place)
         number, is_kept = self._handles.open(node)
-        self._reply().offer = self._handles[number].whole_fd()
+        reply = self._reply()
+        reply.offer = self._handles[number].whole_fd()
+        reply.flags = OpenFlag.NOFLUSH  # nobody has written anything: no need to ask on close
         # What may change is read as it was at open, whatever size the kernel remembers.
         return Opened(number, keep_cache=is_kept, direct_io=not node.is_fixed)
 

@@ -60,6 +60,7 @@ class OpenFlag(enum.IntFlag):
     DIRECT_IO = 1 << 0
     KEEP_CACHE = 1 << 1
     CACHE_DIR = 1 << 3
+    NOFLUSH = 1 << 5
     PASSTHROUGH = 1 << 7
 
 
@@ -198,8 +199,9 @@ def patch(opcode: int, body: memoryview, reply: Reply) -> None:
     elif opcode == Op.GETATTR and reply.valid is not None and len(body) == _ATTR_SIZE:
         _ATTR_VALID.pack_into(body, 0, reply.valid, 0)
     elif opcode == Op.OPEN and reply.backing and len(body) == _OPEN_SIZE:
-        # The kernel takes no other flag with this one.
-        _OPEN_FLAGS.pack_into(body, _OPEN_FLAGS_AT, OpenFlag.PASSTHROUGH, reply.backing)
+        # The kernel takes none of the flags about its cache with this one.
+        flags = OpenFlag.PASSTHROUGH | reply.flags & OpenFlag.NOFLUSH
+        _OPEN_FLAGS.pack_into(body, _OPEN_FLAGS_AT, flags, reply.backing)
     elif opcode in (Op.OPEN, Op.OPENDIR) and reply.flags and len(body) == _OPEN_SIZE:
         flags, _ = _OPEN_FLAGS.unpack_from(body, _OPEN_FLAGS_AT)
         _OPEN_FLAGS.pack_into(body, _OPEN_FLAGS_AT, flags | reply.flags, 0)

@@ -28,7 +28,7 @@ def test_a_request_is_known_by_its_head() -> None:
 
 
 def test_init_asks_for_large_requests_and_claims_no_newer_protocol() -> None:
-    everything = (1 << 42) - 1
+    everything = (1 << 42) - 1 & ~int(InitFlag.PASSTHROUGH)
     answer = _answer(_init(99, everything))
     major, minor, ahead, flags, background, _, write, _, pages, _, flags2 = answer
     assert (7, 40) == (major, minor)
@@ -45,6 +45,23 @@ def test_init_wants_nothing_the_kernel_does_not_offer() -> None:
     _, minor, _, flags, *_ = _answer(_init(31, int(InitFlag.ASYNC_READ)))
     assert 31 == minor
     assert InitFlag.ASYNC_READ == flags
+
+
+def test_passthrough_is_taken_where_it_is_offered() -> None:
+    offer = _init(40, int(InitFlag.INIT_EXT | InitFlag.PASSTHROUGH))
+    reply = Init.parse(offer, len(offer)).reply(UNIQUE)
+    flags2, depth = struct.unpack_from("=II", reply, 16 + 32)
+    assert (InitFlag.PASSTHROUGH >> 32, 1) == (flags2, depth)
+    plain = _init(40, int(InitFlag.INIT_EXT))
+    assert (0, 0) == struct.unpack_from("=II", Init.parse(plain, len(plain)).reply(UNIQUE), 48)
+
+
+def test_a_passed_through_open_has_no_flag_about_the_cache() -> None:
+    body = bytearray(struct.pack("=QII", 9, OpenFlag.KEEP_CACHE, 0))
+    reply = Reply(flags=OpenFlag.KEEP_CACHE | OpenFlag.NOFLUSH, backing=5)
+    wire.patch(Op.OPEN, memoryview(body), reply)
+    expected = OpenFlag.PASSTHROUGH | OpenFlag.NOFLUSH
+    assert (9, expected, 5) == struct.unpack("=QII", body)
 
 
 def test_flags_above_the_first_word_count_only_when_announced() -> None:
