@@ -19,9 +19,10 @@ _PATTERNS = (
     ".Trash-*",
     ".directory",
     "*.goutputstream*",
-    # Editors; vim tries whether it may make files with one called 4913.
+    # Editors; vim tries whether it may make files with one called 4913, and ends one in .swpx.
     "*~",
     ".*.sw?",
+    ".*.sw?x",
     "4913",
     # A file that was removed while it was open.
     ".fuse_hidden*",

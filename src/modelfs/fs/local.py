@@ -14,7 +14,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from modelfs.errors import DeadlinePassed, Exists, Interrupted, InvalidName, NotFound, Unsupported
+from modelfs.errors import (
+    DeadlinePassed,
+    Error,
+    Exists,
+    Interrupted,
+    InvalidName,
+    NotFound,
+    Unsupported,
+)
 from modelfs.fs import areas, asking
 from modelfs.fs.asking import STATUS
 from modelfs.fs.documents import Documents
@@ -24,7 +32,7 @@ from modelfs.fs.publish import Publisher
 from modelfs.fs.staging import Staging
 from modelfs.fs.tree import LATEST, Listed
 from modelfs.fs.versions import text_node
-from modelfs.fs.writing import LocalHandle, is_written
+from modelfs.fs.writing import LocalHandle, Watcher, is_written
 from modelfs.model import NOTES, RESERVED
 from modelfs.refs import Ref, is_never_a_slug, name_fault
 from modelfs.registry.base import WritableRegistry
@@ -255,11 +263,17 @@ class Local:
         else:
             with self._making(ref, path):
                 fd = os.open(self.path(ref, path), ours | os.O_CREAT, mode)
-        if not is_written(flags):
-            return LocalHandle(fd, None)
-        if path:
-            return LocalHandle(fd, _DraftWatcher(self, ref, path))
-        return LocalHandle(fd, self.documents.watcher(ref))
+        try:
+            return LocalHandle(fd, self._watcher(ref, path) if is_written(flags) else None)
+        except Error:
+            os.close(fd)
+            raise
+
+    def _watcher(self, ref: Ref, path: str) -> Watcher | None:
+        """Who is told of changes; nobody, of what is never sent: editors keep such files open."""
+        if not path:
+            return self.documents.watcher(ref)
+        return None if is_junk(path) else _DraftWatcher(self, ref, path)
 
     # What may be made, and who is told.
 
@@ -322,8 +336,11 @@ class Local:
 
     @contextmanager
     def _touching(self, ref: Ref, path: str) -> Iterator[Path]:
-        """A change of attributes, which are nothing that is published."""
-        if self._is_version(ref):
+        """A change of attributes, which are nothing that is published.
+
+        Those of NOTES may change while it is: many programs set them after the close.
+        """
+        if self._is_version(ref) and path != NOTES:
             self.publisher.check_writable(ref)
         yield self.path(ref, path)
 

@@ -74,9 +74,18 @@ def survey(directory: Path, documents: tuple[str, ...]) -> Survey:
 
 
 def is_empty(directory: Path, documents: tuple[str, ...]) -> bool:
-    """True if a draft has nothing yet but documents, and what is never sent."""
-    names = (name for name, _ in _entries(directory, ""))
-    return all(name in documents or is_junk(name) for name in names)
+    """True if a draft has no files yet but documents, and what is never sent."""
+    pending = [""]
+    while pending:
+        below = pending.pop()
+        for name, found in _entries(directory, below):
+            path = f"{below}/{name}" if below else name
+            if is_junk(path) or path in documents:
+                continue
+            if not stat.S_ISDIR(found.st_mode):
+                return False
+            pending.append(path)
+    return True
 
 
 def check(traits: Traits, bundle: Bundle) -> None:

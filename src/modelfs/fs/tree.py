@@ -70,6 +70,8 @@ class Tree:
         self._cached = cached
         # Drafts that have become versions, under the name they had; until the unmount.
         self._aliases: dict[tuple[str, Ref], Ref] = {}
+        # Versions that were published from here.
+        self._new: set[tuple[str, Ref]] = set()
         # The time of directories that no registry gives one.
         self._since = clock()
         self._lock = threading.Lock()
@@ -99,8 +101,14 @@ class Tree:
 
     def became(self, registry: Registry, draft: Ref, version: Ref) -> None:
         """A draft is a version now; if its name is not that number, it stays as a link to it."""
+        self._new.add((registry.traits.identity, version))
         if draft != version:
             self._aliases[registry.traits.identity, draft] = version
+
+    def is_new(self, place: Place) -> bool:
+        """True in a version that was a draft of this mount."""
+        registry = place.registry
+        return registry is not None and (registry.traits.identity, place.ref) in self._new
 
     def _aliases_of(self, registry: Registry, ref: Ref) -> list[str]:
         """The names of drafts below `ref` that have become versions by another name."""
