@@ -14,6 +14,7 @@ from sqlalchemy import (
     RowMapping,
     Select,
     and_,
+    bindparam,
     func,
     literal,
     or_,
@@ -61,6 +62,23 @@ _ORDERS: dict[str, ColumnElement[float]] = {
 
 # Numbers are 32-bit in the table and on the wire.
 _HIGHEST_NUMBER = 2**31 - 1
+
+# Built once: building a query takes SQLAlchemy longer than SQLite takes to answer it.
+_FILE_NAMES = ("owner", "model", "framework", "instance", "number", "path")
+_FILE = (
+    select(*_FILE_COLUMNS, versions.c.created)
+    .join(versions, versions.c.id == files.c.version_id)
+    .join(instances, instances.c.id == versions.c.instance_id)
+    .join(models, models.c.id == instances.c.model_id)
+    .where(
+        models.c.owner == bindparam("owner"),
+        models.c.slug == bindparam("model"),
+        instances.c.framework == bindparam("framework"),
+        instances.c.slug == bindparam("instance"),
+        versions.c.number == bindparam("number"),
+        files.c.path == bindparam("path"),
+    )
+)
 
 
 def list_models(
@@ -234,6 +252,26 @@ def file(connection: Connection, of: VersionRecord, path: str) -> FileRecord:
     if row is None:
         raise NotFound(f"{path}: no such file in version {of.number}")
     return _file(row._mapping, of)
+
+
+def file_named(
+    connection: Connection,
+    owner: str,
+    model_slug: str,
+    framework: str,
+    slug: str,
+    number: int,
+    path: str,
+) -> FileRecord:
+    """One file by all its names: what a reader asks for with each file, so in one query."""
+    name = (owner, model_slug, framework, slug)
+    values = dict(zip(_FILE_NAMES, (*name, number, path), strict=True))
+    row = None
+    if 0 < number <= _HIGHEST_NUMBER:
+        row = connection.execute(_FILE, values).one_or_none()
+    if row is None:
+        return file(connection, version(connection, *name, number), path)  # says what is missing
+    return FileRecord(**row._mapping)
 
 
 def archive_name(connection: Connection, of: VersionRecord) -> str:

@@ -134,8 +134,7 @@ class Reader:
     ) -> FileRecord:
         framework = frameworks.parse(framework)
         with self._database.read() as connection:
-            of = catalog.version(connection, owner, model, framework, slug, number)
-            return catalog.file(connection, of, path)
+            return catalog.file_named(connection, owner, model, framework, slug, number, path)
 
     def all_files(self, version: VersionRecord) -> tuple[FileRecord, ...]:
         """Every file of a version, by path."""

@@ -137,9 +137,7 @@ class LocalRegistry:
         return Manifest.of(files, _notes(version), version.created)
 
     def open(self, ref: Ref, file: File, start: int, stop: int) -> BlobBody:
-        number = self._version(ref).number
-        owner, model, framework, slug, _ = ref.parts
-        record = self._reader().file(owner, model, framework, slug, number, file.path)
+        record = self._reader().file(*self._name(ref), file.path)
         found = _file(record)
         if found.size != file.size or found.digests != (file.digests or found.digests):
             raise Corrupt(f"{ref}/{file.path}: the file is not the one that was listed")
@@ -185,14 +183,17 @@ class LocalRegistry:
         return self._reader().instance(owner, model, self._framework(ref, framework), slug)
 
     def _version(self, ref: Ref) -> VersionRecord:
+        return self._reader().version(*self._name(ref))
+
+    def _name(self, ref: Ref) -> tuple[str, str, str, str, int]:
+        """What a version's name says; NotFound if no version can have it."""
         if ref.depth != len(_LEVELS):
             raise NotFound(f"{ref}: not the name of a version")
         owner, model, framework, slug, number = ref.parts
         # Other spellings of a number ("07", "٧") name nothing.
         if not _NUMBER.fullmatch(number):
             raise NotFound(f"{ref}: no such version")
-        name = self._framework(ref, framework)
-        return self._reader().version(owner, model, name, slug, int(number))
+        return owner, model, self._framework(ref, framework), slug, int(number)
 
 
 class BlobBody:
