@@ -43,7 +43,7 @@ class DigestLog:
     """The logs in one directory. Never raises OSError: what cannot be read is not known."""
 
     def __init__(self, directory: Path, share: Callable[[int], None]) -> None:
-        self._directory = directory
+        self._logs = f"{directory}/"
         # Gives a new file to those the cache is for.
         self._share = share
         self._shards: dict[str, _Shard] = {}
@@ -61,10 +61,11 @@ class DigestLog:
 
     def add(self, name: str, known: Known) -> None:
         """Remember; a later line replaces an earlier one."""
-        if self.find(name, known.size) == known:
-            return
         with self._lock:
-            self._shards.setdefault(name[:2], _Shard()).known[name] = known
+            remembered = self._shards.setdefault(name[:2], _Shard()).known
+            if remembered.get(name) == known:
+                return
+            remembered[name] = known
         try:
             fd = self._open(name[:2])
         except OSError:
@@ -91,7 +92,7 @@ class DigestLog:
 
     def _open(self, shard: str) -> int:
         flags = os.O_CREAT | os.O_APPEND | os.O_RDWR | FILE
-        fd = os.open(self._directory / shard, flags, 0o600)
+        fd = os.open(self._logs + shard, flags, 0o600)
         if os.fstat(fd).st_size == 0:
             try:
                 self._share(fd)
@@ -100,8 +101,11 @@ class DigestLog:
         return fd
 
     def _read_tail(self, name: str, shard: _Shard) -> None:
+        path = self._logs + name
         try:
-            fd = os.open(self._directory / name, os.O_RDONLY | FILE)
+            if os.lstat(path).st_size == shard.position:
+                return
+            fd = os.open(path, os.O_RDONLY | FILE)
         except OSError:
             return
         try:

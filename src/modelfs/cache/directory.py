@@ -39,6 +39,8 @@ class Directory:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._objects = path / "objects"
+        # Opened for each look-up, and joining paths takes as long as opening one.
+        self._shards = f"{self._objects}/"
         self._pins = path / "pins"
         # Read and write for others, as far as the directory has it.
         self._shared_bits = 0
@@ -72,14 +74,15 @@ class Directory:
     @contextmanager
     def shard(self, key: str, is_made: bool = False) -> Iterator[int]:
         """The directory that the files of `key` are in, open."""
-        path = self._objects / key.split("-")[1][:2]
+        begin = key.index("-") + 1
+        path = self._shards + key[begin : begin + 2]
         try:
             fd = os.open(path, _DIRECTORY)
         except FileNotFoundError:
             if not is_made:
                 raise
             self._make_directory(self._objects)
-            self._make_directory(path)
+            self._make_directory(Path(path))
             fd = os.open(path, _DIRECTORY)
         try:
             yield fd
@@ -150,6 +153,22 @@ def sync_disk(directory: Path) -> None:
             raise OSError(code, os.strerror(code))
     finally:
         os.close(fd)
+
+
+def inode_of(name: str, shard: int) -> int | None:
+    """The number of the file of that name in an open directory; None if there is none."""
+    try:
+        return os.stat(name, dir_fd=shard, follow_symlinks=False).st_ino
+    except FileNotFoundError:
+        return None
+
+
+def remove(name: str, shard: int) -> None:
+    """Remove a file from an open directory, if it is there."""
+    try:
+        os.unlink(name, dir_fd=shard)
+    except FileNotFoundError:
+        pass
 
 
 def entries(directory: Path) -> Iterator[tuple[str, os.stat_result]]:

@@ -28,7 +28,7 @@ from pathlib import Path
 from modelfs.cache import locks
 from modelfs.cache.backing import Backing, Instance
 from modelfs.cache.blockmap import BlockMap, blank
-from modelfs.cache.directory import FILE, Directory, entries
+from modelfs.cache.directory import FILE, Directory, entries, inode_of, remove
 from modelfs.cache.evict import Stored
 from modelfs.cache.keys import is_key, seal_of, size_of
 
@@ -52,18 +52,21 @@ class Store:
 
     def open(self, key: str) -> Backing | None:
         """The file of `key` as it is; None if there is none."""
-        # A file that is being finished is missed under its first name, then found under the other.
-        return self._open_finished(key) or self._open_part(key, 0) or self._open_finished(key)
+        try:
+            with self._directory.shard(key) as shard:
+                return self._look(shard, key)
+        except FileNotFoundError:
+            return None
 
     def create(self, key: str) -> Backing:
         """The file of `key`, made if there is none."""
-        if backing := self.open(key):
-            return backing
-        with self._directory.shard(key, is_made=True):
-            pass
-        backing = self._open_part(key, os.O_CREAT)
-        # Finished by another process between our two looks.
-        if finished := self._open_finished(key):
+        with self._directory.shard(key, is_made=True) as shard:
+            if found := self._look(shard, key):
+                return found
+            backing = self._open_part(shard, key, os.O_CREAT)
+            # Finished by another process between our two looks.
+            finished = self._open_finished(shard, key)
+        if finished is not None:
             if backing is not None:
                 self.drop(key, backing.inode)
             return finished
@@ -83,7 +86,7 @@ class Store:
         """True if there is a file for `key`, finished or not."""
         try:
             with self._directory.shard(key) as shard:
-                return any(_inode(name, shard) for name in (key, key + PART))
+                return any(inode_of(name, shard) for name in (key, key + PART))
         except OSError:
             return False
 
@@ -115,7 +118,7 @@ class Store:
                 os.rename(key + PART, key, src_dir_fd=shard, dst_dir_fd=shard)
             finally:
                 os.close(fd)
-            _unlink(key + MAP, shard)
+            remove(key + MAP, shard)
 
     def adopt(self, key: str, path: Path, *, is_copied: bool) -> None:
         """Make the file at `path`, whose bytes are right, the finished one of `key`.
@@ -124,7 +127,7 @@ class Store:
         """
         name = f"{key}.{os.getpid()}.{threading.get_ident()}{TEMPORARY}"
         with self._directory.shard(key, is_made=True) as shard:
-            _unlink(name, shard)
+            remove(name, shard)
             try:
                 if is_copied:
                     _copy(path, name, shard)
@@ -143,7 +146,7 @@ class Store:
                     os.close(fd)
                 os.rename(name, key, src_dir_fd=shard, dst_dir_fd=shard)
             except OSError:
-                _unlink(name, shard)
+                remove(name, shard)
                 raise
 
     def reseal(self, key: str, backing: Backing) -> None:
@@ -155,10 +158,10 @@ class Store:
         try:
             with self._directory.shard(key) as shard:
                 for name in (key, key + PART):
-                    if _inode(name, shard) == inode:
-                        _unlink(name, shard)
+                    if inode_of(name, shard) == inode:
+                        remove(name, shard)
                         if name.endswith(PART):
-                            _unlink(key + MAP, shard)
+                            remove(key + MAP, shard)
         except OSError:
             pass
 
@@ -169,10 +172,10 @@ class Store:
             with self._directory.shard(item.key) as shard:
                 fd = os.open(name, os.O_RDWR | FILE, dir_fd=shard)
                 try:
-                    if not locks.claim_all(fd) or _inode(name, shard) != os.fstat(fd).st_ino:
+                    if not locks.claim_all(fd) or inode_of(name, shard) != os.fstat(fd).st_ino:
                         return False
-                    _unlink(name, shard)
-                    _unlink(item.key + MAP, shard)
+                    remove(name, shard)
+                    remove(item.key + MAP, shard)
                 finally:
                     os.close(fd)
         except OSError:
@@ -204,13 +207,18 @@ class Store:
                 elif is_orphan or name.endswith(TEMPORARY):
                     (shard / name).unlink(missing_ok=True)
 
-    def _open_finished(self, key: str) -> Backing | None:
+    def _look(self, shard: int, key: str) -> Backing | None:
+        found = self._open_finished(shard, key) or self._open_part(shard, key, 0)
+        # A file that is being finished is missed under its first name, then found under the other.
+        return found or self._open_finished(shard, key)
+
+    def _open_finished(self, shard: int, key: str) -> Backing | None:
         size = size_of(key)
         for _ in _attempts():
-            fd = self._open(key, key, os.O_RDONLY)
+            fd = self._open(shard, key, os.O_RDONLY)
             if fd is None:
                 return None
-            if not self._is_held(fd, key, key):
+            if not self._is_held(fd, shard, key):
                 os.close(fd)
                 continue
             found = os.fstat(fd)
@@ -225,14 +233,14 @@ class Store:
             return backing
         return None
 
-    def _open_part(self, key: str, flags: int) -> Backing | None:
+    def _open_part(self, shard: int, key: str, flags: int) -> Backing | None:
         size = size_of(key)
         for _ in _attempts():
-            fd = self._open(key, key + PART, os.O_RDWR | flags)
+            fd = self._open(shard, key + PART, os.O_RDWR | flags)
             if fd is None:
                 return None
             try:
-                if not self._is_held(fd, key, key + PART):
+                if not self._is_held(fd, shard, key + PART):
                     os.close(fd)
                     continue
                 found = os.fstat(fd)
@@ -245,67 +253,62 @@ class Store:
                     os.close(fd)
                     continue
                 _note_use(fd, found)
-                block_map = self._open_map(key, fd, size)
+                block_map = self._open_map(shard, key, fd, size)
             except OSError:
                 os.close(fd)
                 raise
             return Backing(fd, size, block_map)
         return None
 
-    def _open_map(self, key: str, fd: int, size: int) -> BlockMap:
+    def _open_map(self, shard: int, key: str, fd: int, size: int) -> BlockMap:
         """The map of a file; a new one if it has none, or none that makes sense."""
-        with self._directory.shard(key) as shard:
+        if found := _sound_map(key, shard, size):
+            return found
+        for _ in _attempts():
+            if locks.claim_map(fd):
+                break
+        else:
+            raise OSError(errno.EAGAIN, "map is being made by a process that does not go on")
+        try:
             if found := _sound_map(key, shard, size):
                 return found
-            for _ in _attempts():
-                if locks.claim_map(fd):
-                    break
-            else:
-                raise OSError(errno.EAGAIN, "map is being made by a process that does not go on")
+            name = f"{key}.{os.getpid()}.{threading.get_ident()}{TEMPORARY}"
+            flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | FILE
+            map_fd = os.open(name, flags, 0o600, dir_fd=shard)
             try:
-                if found := _sound_map(key, shard, size):
-                    return found
-                name = f"{key}.{os.getpid()}.{threading.get_ident()}{TEMPORARY}"
-                flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | FILE
-                map_fd = os.open(name, flags, 0o600, dir_fd=shard)
-                try:
-                    self._directory.share(map_fd)
-                    _write_all(map_fd, blank(size))
-                    os.replace(name, key + MAP, src_dir_fd=shard, dst_dir_fd=shard)
-                except OSError:
-                    os.close(map_fd)
-                    _unlink(name, shard)
-                    raise
-                return BlockMap(map_fd, size)
-            finally:
-                locks.release_map(fd)
+                self._directory.share(map_fd)
+                _write_all(map_fd, blank(size))
+                os.replace(name, key + MAP, src_dir_fd=shard, dst_dir_fd=shard)
+            except OSError:
+                os.close(map_fd)
+                remove(name, shard)
+                raise
+            return BlockMap(map_fd, size)
+        finally:
+            locks.release_map(fd)
 
-    def _is_held(self, fd: int, key: str, name: str) -> bool:
+    def _is_held(self, fd: int, shard: int, name: str) -> bool:
         """Take our share of an opened file; False if it was dropped or renamed meanwhile."""
-        if not locks.mark_used(fd):
-            return False
-        with self._directory.shard(key) as shard:
-            return _inode(name, shard) == os.fstat(fd).st_ino
+        return locks.mark_used(fd) and inode_of(name, shard) == os.fstat(fd).st_ino
 
-    def _open(self, key: str, name: str, flags: int) -> int | None:
+    def _open(self, shard: int, name: str, flags: int) -> int | None:
         try:
-            with self._directory.shard(key) as shard:
-                return os.open(name, flags | FILE, 0o600, dir_fd=shard)
+            return os.open(name, flags | FILE, 0o600, dir_fd=shard)
         except FileNotFoundError:
             return None
         except OSError as exc:
             # A planted link, directory or socket: not ours, and in the way of what is.
             if exc.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
-                self._clear(key, name)
+                _clear(shard, name)
                 return None
             raise
 
-    def _clear(self, key: str, name: str) -> None:
-        with self._directory.shard(key) as shard:
-            try:
-                os.unlink(name, dir_fd=shard)
-            except IsADirectoryError:
-                os.rename(name, f"{name}.{os.getpid()}.foreign", src_dir_fd=shard, dst_dir_fd=shard)
+
+def _clear(shard: int, name: str) -> None:
+    try:
+        os.unlink(name, dir_fd=shard)
+    except IsADirectoryError:
+        os.rename(name, f"{name}.{os.getpid()}.foreign", src_dir_fd=shard, dst_dir_fd=shard)
 
 
 def _attempts() -> Iterator[None]:
@@ -377,17 +380,3 @@ def _write_all(fd: int, data: bytes) -> None:
     written = 0
     while written < len(data):
         written += os.write(fd, data[written:])
-
-
-def _inode(name: str, shard: int) -> int | None:
-    try:
-        return os.stat(name, dir_fd=shard, follow_symlinks=False).st_ino
-    except FileNotFoundError:
-        return None
-
-
-def _unlink(name: str, shard: int) -> None:
-    try:
-        os.unlink(name, dir_fd=shard)
-    except FileNotFoundError:
-        pass
