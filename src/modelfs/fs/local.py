@@ -154,6 +154,9 @@ class Local:
         self._staging.remove(ref)
 
     def unlink(self, ref: Ref, path: str) -> None:
+        """Remove a file. A draft from which files are removed is not to be published as it is."""
+        if path and not is_junk(path) and self.publisher.draft(ref).is_frozen:
+            self.publisher.cancel(ref)
         with self._changing(ref, path):
             os.unlink(self.path(ref, path))
         if not path:
@@ -311,12 +314,12 @@ class Local:
     @contextmanager
     def _changing(self, ref: Ref, path: str) -> Iterator[None]:
         """A change of names or content: refused while the draft is frozen, told afterwards."""
-        if not self._is_version(ref) or not path:
+        if not path or is_junk(path):
             yield
             return
         self.publisher.check_writable(ref)
         yield
-        self._tell(ref, path)
+        self.tell(ref, path)
 
     @contextmanager
     def _making(self, ref: Ref, path: str) -> Iterator[None]:
@@ -344,13 +347,9 @@ class Local:
             self.publisher.check_writable(ref)
         yield self.path(ref, path)
 
-    def _tell(self, ref: Ref, path: str) -> None:
-        self.tell(ref, path, self.caller())
-
-    def tell(self, ref: Ref, path: str, pid: int) -> None:
-        """Process `pid` has changed something in a draft; what is never sent does not count."""
-        if not is_junk(path):
-            self.publisher.changed(ref, pid, is_notes=path == NOTES)
+    def tell(self, ref: Ref, path: str) -> None:
+        """The process that is served has changed something in a draft."""
+        self.publisher.changed(ref, self.caller(), is_notes=path == NOTES)
 
     def noted(self, ref: Ref) -> None:
         """NOTES is in place: publish, now or once all is quiet.
@@ -380,7 +379,7 @@ class _DraftWatcher:
         self._local.publisher.check_writable(self._ref)
 
     def written(self) -> None:
-        self._local.tell(self._ref, self._path, self._local.caller())
+        self._local.tell(self._ref, self._path)
 
     def flushed(self, size: int) -> None:
         if self._path == NOTES and size:
