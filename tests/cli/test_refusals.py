@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -75,6 +77,27 @@ def test_a_mountpoint_in_use_is_refused(shell: Shell, registry: Path) -> None:
     assert f"mounted there already: {path}" in done.stderr
     assert f"modelfs umount {path}" in done.stderr
     assert ["alice"] == [entry.name for entry in path.iterdir()]
+
+
+def test_a_mount_that_insists_on_passthrough_is_refused_where_there_is_none(
+    shell: Shell, registry: Path
+) -> None:
+    layers = [shell.folder / name for name in ("lower", "upper", "work", "cache")]
+    for layer in layers:
+        layer.mkdir()
+    options = "lowerdir={},upperdir={},workdir={}".format(*layers[:3])
+    stack = ["mount", "-t", "overlay", "overlay", "-o", options, str(layers[3])]
+    if os.getuid() != 0 or subprocess.run(stack, check=False, capture_output=True).returncode:
+        pytest.skip("needs root and a stacked file system for the cache")
+    try:
+        words = ["mount", shell.folder / "mnt", "--registry", f"local:{registry}"]
+        done = shell.run(*words, "--passthrough", "on")
+        mounted = is_mounted(shell.folder / "mnt")
+    finally:
+        subprocess.run(["umount", str(layers[3])], check=True, timeout=10)
+    assert (FAILED, "", False) == (done.returncode, done.stdout, mounted)
+    assert done.stderr.startswith("modelfs: reads cannot be passed through: ")
+    assert 1 == len(done.stderr.splitlines())
 
 
 def test_a_setting_of_the_environment_that_makes_no_sense_is_refused(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import mmap
 import os
 import random
@@ -12,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from modelfs.errors import Unsupported
+from modelfs.mount.passthrough import Choice, Passthrough
 from mounting import Mounted
 from polling import wait_for
 from sims.content import Instance, Model, Version, plant
@@ -114,3 +117,47 @@ def test_an_open_file_outlives_its_place_in_the_cache(mount: Mounted) -> None:
             stored.unlink()
         assert CONTENT == file.read()
     assert CONTENT == (_version(mount) / "big").read_bytes()
+
+
+def test_a_mount_without_passthrough_serves_every_read(mounted: Mount, registry: Path) -> None:
+    mount = mounted(registry, "--passthrough", "off")
+    path = _version(mount) / "small"
+    assert SMALL == path.read_bytes()
+    assert not _is_passed_through(mount, path, SMALL)
+    assert "passthrough" not in mount.log
+
+
+def test_a_mount_that_insists_on_passthrough_has_it(
+    mount: Mounted, mounted: Mount, registry: Path
+) -> None:
+    other = mounted(registry, "--passthrough", "on", name="other")
+    path = _version(other) / "small"
+    assert SMALL == path.read_bytes()
+    wait_for(lambda: _is_passed_through(other, path, SMALL), 20.0)
+
+
+def test_a_kernel_without_passthrough_is_told_of_or_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    Passthrough(Choice.AUTO, tmp_path).start(-1, is_offered=False)
+    assert [
+        "reads are served without passthrough: the kernel has none: Linux 6.9 and later do"
+    ] == caplog.messages
+    with pytest.raises(Unsupported, match="cannot be passed through: the kernel has none"):
+        Passthrough(Choice.ON, tmp_path).start(-1, is_offered=False)
+
+
+def test_a_kernel_that_offers_passthrough_and_refuses_it_is_told_of_or_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    with open(os.devnull) as refusing:
+        auto = Passthrough(Choice.AUTO, tmp_path)
+        auto.start(refusing.fileno(), is_offered=True)
+        assert 1 == len(caplog.messages)
+        with open(os.devnull) as offered:
+            assert 0 == auto.opened(1, offered.fileno())
+        auto.released(1)
+        with pytest.raises(Unsupported, match="reads cannot be passed through: "):
+            Passthrough(Choice.ON, tmp_path).start(refusing.fileno(), is_offered=True)

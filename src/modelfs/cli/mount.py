@@ -48,6 +48,13 @@ class _Octal(click.ParamType[int]):
 @click.option("--uid", type=click.IntRange(0), default=None, help="Whose the files are.")
 @click.option("--gid", type=click.IntRange(0), default=None, help="Whose group's they are.")
 @click.option("--umask", type=_Octal(), default="0", help="Permissions to take away, octal.")
+@click.option(
+    "--passthrough",
+    type=click.Choice(["auto", "on", "off"]),
+    default="auto",
+    show_default=True,
+    help="Let the kernel itself read cached files: where it can, or fail, or never.",
+)
 @click.option("-o", "extra", multiple=True, metavar="OPT,…", help="Options for FUSE itself.")
 @click.option("-v", "--verbose", is_flag=True, help="Log more.")
 def mount(
@@ -65,6 +72,7 @@ def mount(
     uid: int | None,
     gid: int | None,
     umask: int,
+    passthrough: str,
     extra: tuple[str, ...],
     verbose: bool,
 ) -> int:
@@ -75,6 +83,7 @@ def mount(
     """
     from modelfs.mount import binding, session
     from modelfs.mount import mountpoint as points
+    from modelfs.mount.passthrough import Choice
 
     config = settings(
         registries=registries,
@@ -91,6 +100,7 @@ def mount(
         uid=-1 if uid is None else uid,
         gid=-1 if gid is None else gid,
         umask=umask,
+        passthrough=Choice(passthrough),
         extra=tuple(word for text in extra for word in text.split(",") if word),
     )
     path = Path(os.path.abspath(mountpoint))

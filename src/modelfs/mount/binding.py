@@ -22,6 +22,7 @@ from modelfs.errors import Error
 from modelfs.fs.handles import FileSlice
 from modelfs.fs.local import ino as local_ino
 from modelfs.mount.loop import SessionLoop
+from modelfs.mount.passthrough import Passthrough
 
 
 class FuseMissing(Error):
@@ -102,7 +103,7 @@ def serve(
     `ended` is called when nothing more is served; it unmounts and sees that requests at hand are
     done, for which libfuse's callbacks are needed: fusepy frees them afterwards. Raises Error if
     the kernel or its helper refused the mount; what it had to say is on standard error, in its
-    own words.
+    own words. Raises what `loop.start` does.
     """
     fuse = load()
     library = fuse._libfuse
@@ -117,10 +118,12 @@ def serve(
             failed.append(mountpoint)
             return 0
         session = library.fuse_get_session(handle)
-        loop.start(session, library.fuse_session_next_chan(session, None))
-        ready()
-        loop.join()
-        ended()
+        try:
+            loop.start(session, library.fuse_session_next_chan(session, None))
+            ready()
+            loop.join()
+        finally:
+            ended()
         return 0
 
     library.fuse_main_real = main
@@ -129,7 +132,7 @@ def serve(
         raise Error(f"cannot mount at {mountpoint}: the FUSE library refused")
 
 
-def new_loop() -> SessionLoop:
+def new_loop(passthrough: Passthrough) -> SessionLoop:
     """A session loop on this binding's library."""
     library = load()._libfuse
     pointer, size = ctypes.c_void_p, ctypes.c_size_t
@@ -148,7 +151,7 @@ def new_loop() -> SessionLoop:
     for name, (result, arguments) in prototypes.items():
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments
-    return SessionLoop(library)
+    return SessionLoop(library, passthrough)
 
 
 # Names are bytes to the kernel; those that are not UTF-8 must survive the round trip.

@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from modelfs.errors import DeadlinePassed, Interrupted
+from modelfs.errors import DeadlinePassed, Error, Interrupted
 from modelfs.mount import wire
 from modelfs.mount.passthrough import Passthrough
 from modelfs.waiting import DEADLINE, wait
@@ -140,7 +140,9 @@ class _OpenFiles:
 class SessionLoop:
     """Serves one mount of `library` (libfuse 2.9, loaded) until it ends."""
 
-    def __init__(self, library: ctypes.CDLL, *, workers: int = WORKERS) -> None:
+    def __init__(
+        self, library: ctypes.CDLL, passthrough: Passthrough, *, workers: int = WORKERS
+    ) -> None:
         self._library = library
         self._workers = workers
         self._lock = threading.Lock()
@@ -149,8 +151,9 @@ class SessionLoop:
         self._busy = 0  # requests being served, guarded by the lock
         self._waiting: dict[int, _Waiter] = {}
         self._open_files = _OpenFiles()
-        self.passthrough = Passthrough()
+        self._passthrough = passthrough
         self._current = _Current()
+        self._begun: Future[None] = Future()  # the kernel's first request was answered
         self._ended = threading.Event()
         self._fd = -1
         self._session: Any = None
@@ -197,7 +200,10 @@ class SessionLoop:
         self._ended.set()
 
     def start(self, session: Any, channel: Any) -> None:
-        """Begin to serve `session`, whose libfuse channel to the kernel is `channel`."""
+        """Begin to serve `session`, whose libfuse channel to the kernel is `channel`.
+
+        Raises Error if what the kernel offers is not enough.
+        """
         library = self._library
         self._session = session
         self._fd = library.fuse_chan_fd(channel)
@@ -207,6 +213,7 @@ class SessionLoop:
         )
         self._channels = {False: channel, True: patched}
         self._start_thread()
+        wait(self._begun)
 
     def join(self) -> None:
         """Wait until the file system is unmounted or `end` was called."""
@@ -329,10 +336,14 @@ class SessionLoop:
             self._library.fuse_chan_destroy(channel)
         finally:
             os.close(sink)
-        if init.has_passthrough:
-            self.passthrough.start(self._fd)
-        os.write(self._fd, init.reply(request.unique))
         log.debug("the kernel speaks FUSE 7.%d and offers %#x", init.minor, init.flags)
+        os.write(self._fd, init.reply(request.unique, is_passing=self._passthrough.is_wanted))
+        try:
+            self._passthrough.start(self._fd, is_offered=init.has_passthrough)
+        except Error as exc:
+            self._begun.set_exception(exc)
+        else:
+            self._begun.set_result(None)
 
     def _interrupt(self, request: wire.Request, memory: Any) -> None:
         """The kernel's caller got a signal: let its request, if it waits, fail with EINTR.
@@ -395,11 +406,11 @@ class SessionLoop:
         """A file is about to be open; passed through to the one that is offered, if that can be."""
         reply = self.reply
         self._open_files.add(node, handle)
-        reply.backing = self.passthrough.opened(node, reply.offer)
+        reply.backing = self._passthrough.opened(node, reply.offer)
 
     def _released(self, node: int, handle: int) -> None:
         self._open_files.remove(node, handle)
-        self.passthrough.released(node)
+        self._passthrough.released(node)
 
     def _is_nameless(self, header: memoryview) -> bool:
         """True if libfuse did not find, by its name, a file that is open."""

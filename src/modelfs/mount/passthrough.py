@@ -14,12 +14,18 @@ two opens of one file must not register it twice.
 
 from __future__ import annotations
 
+import enum
 import errno
 import fcntl
 import logging
+import os
 import struct
+import tempfile
 import threading
 from dataclasses import dataclass
+from pathlib import Path
+
+from modelfs.errors import Unsupported
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +35,19 @@ _BACKING_CLOSE = 0x4004E502
 # struct fuse_backing_map: fd, flags, padding; the answer is the id.
 _MAP = struct.Struct("=iIQ")
 _ID = struct.Struct("=I")
+
+_REASONS = {
+    errno.EPERM: "only root (CAP_SYS_ADMIN) may ask the kernel for it",
+    errno.ELOOP: "the cache directory is on a stacked file system",
+}
+
+
+class Choice(enum.StrEnum):
+    """Whether reads are to be passed through: where it can be done, or the mount fails, or not."""
+
+    AUTO = "auto"
+    ON = "on"
+    OFF = "off"
 
 
 @dataclass(slots=True)
@@ -40,16 +59,34 @@ class _Use:
 
 
 class Passthrough:
-    """The backed files of one mount. Off until `start` is given the connection to the kernel."""
+    """The backed files of one mount, which lie in `directory`. Off until `start`."""
 
-    def __init__(self) -> None:
+    def __init__(self, choice: Choice, directory: Path) -> None:
+        self._choice = choice
+        self._directory = directory
         self._fd = -1
         self._lock = threading.Lock()
         self._uses: dict[int, _Use] = {}
 
-    def start(self, fd: int) -> None:
-        """The kernel at `fd` has agreed to passthrough."""
-        self._fd = fd
+    @property
+    def is_wanted(self) -> bool:
+        """Whether the kernel is to be asked for it."""
+        return self._choice is not Choice.OFF
+
+    def start(self, fd: int, *, is_offered: bool) -> None:
+        """Find out whether the kernel at `fd`, which has been answered, really does it.
+
+        Unsupported if it does not and that was not left to us.
+        """
+        if not self.is_wanted:
+            return
+        reason = self._try(fd) if is_offered else "the kernel has none: Linux 6.9 and later do"
+        if not reason:
+            self._fd = fd
+        elif self._choice is Choice.ON:
+            raise Unsupported(f"reads cannot be passed through: {reason}")
+        else:
+            log.info("reads are served without passthrough: %s", reason)
 
     def opened(self, node: int, fd: int | None) -> int:
         """A node is opened; `fd`, if it is not None, has all its bytes, verified.
@@ -73,23 +110,38 @@ class Passthrough:
                 return
             del self._uses[node]
             if use.backing:
-                fcntl.ioctl(self._fd, _BACKING_CLOSE, bytearray(_ID.pack(use.backing)))
+                _unback(self._fd, use.backing)
 
     def __len__(self) -> int:
         """How many nodes are backed now."""
         with self._lock:
             return sum(bool(use.backing) for use in self._uses.values())
 
+    def _try(self, fd: int) -> str:
+        """Back nothing with a file beside those of the cache; why that fails, or nothing."""
+        try:
+            with tempfile.TemporaryFile(dir=self._directory) as file:
+                _unback(fd, _back(fd, file.fileno()))
+        except OSError as exc:
+            return _REASONS.get(exc.errno or 0) or os.strerror(exc.errno or errno.EIO)
+        return ""
+
     def _register(self, fd: int) -> int:
         if self._fd < 0:
             return 0
         try:
-            # With a buffer that may be written to, the call's own result is given.
-            number: int = fcntl.ioctl(self._fd, _BACKING_OPEN, bytearray(_MAP.pack(fd, 0, 0)))
-            return number
+            return _back(self._fd, fd)
         except OSError as exc:
-            if exc.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
-                return 0  # for now
-            log.info("reads are served without passthrough: %s", exc.strerror)
-            self._fd = -1
+            log.debug("a file is served without passthrough: %s", exc.strerror)
             return 0
+
+
+def _back(kernel: int, fd: int) -> int:
+    """What the kernel calls the file `fd`, from now on."""
+    # With a buffer that may be written to, the call's own result is given.
+    number: int = fcntl.ioctl(kernel, _BACKING_OPEN, bytearray(_MAP.pack(fd, 0, 0)))
+    return number
+
+
+def _unback(kernel: int, number: int) -> None:
+    fcntl.ioctl(kernel, _BACKING_CLOSE, bytearray(_ID.pack(number)))

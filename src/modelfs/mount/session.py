@@ -24,6 +24,7 @@ from modelfs.errors import Error
 from modelfs.mount import binding, mountpoint
 from modelfs.mount.changes import Changes
 from modelfs.mount.ops import Ops
+from modelfs.mount.passthrough import Choice, Passthrough
 from modelfs.mount.records import Record, Shown
 from modelfs.mount.wire import MAX_REQUEST
 
@@ -46,6 +47,7 @@ class Options:
     uid: int = -1
     gid: int = -1
     umask: int = 0
+    passthrough: Choice = Choice.AUTO
     extra: tuple[str, ...] = ()
 
 
@@ -60,7 +62,7 @@ def make_directories(config: Config) -> None:
 
 def serve(config: Config, options: Options, path: Path, ready: Callable[[], None]) -> None:
     """Mount at `path` and serve until unmounted or told to end; `ready` is called once serving."""
-    loop = binding.new_loop()
+    loop = binding.new_loop(Passthrough(options.passthrough, config.cache_dir))
     parts = assemble(config, loop.wait, lambda: loop.caller)
     parts.start()
     changes = Changes(

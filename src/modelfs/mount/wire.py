@@ -79,13 +79,7 @@ BUFFER_SIZE = MAX_REQUEST + _PAGE
 MAX_BACKGROUND = 512
 _CONGESTION = MAX_BACKGROUND * 3 // 4
 
-_WANTED = (
-    InitFlag.ASYNC_READ
-    | InitFlag.BIG_WRITES
-    | InitFlag.PARALLEL_DIROPS
-    | InitFlag.MAX_PAGES
-    | InitFlag.PASSTHROUGH
-)
+_WANTED = InitFlag.ASYNC_READ | InitFlag.BIG_WRITES | InitFlag.PARALLEL_DIROPS | InitFlag.MAX_PAGES
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +123,10 @@ class Init:
     def has_passthrough(self) -> bool:
         return bool(self.flags & InitFlag.PASSTHROUGH)
 
-    def reply(self, unique: int) -> bytes:
-        """Our answer: as much as both sides know, of what we want."""
-        flags = int(_WANTED) & self.flags
+    def reply(self, unique: int, *, is_passing: bool) -> bytes:
+        """Our answer: as much as both sides know, of what we want (`is_passing`: PASSTHROUGH)."""
+        wanted = _WANTED | InitFlag.PASSTHROUGH if is_passing else _WANTED
+        flags = int(wanted) & self.flags
         if self.flags & InitFlag.INIT_EXT:
             flags |= InitFlag.INIT_EXT
         body = _INIT_OUT.pack(

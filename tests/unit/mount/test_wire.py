@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import struct
 
+import pytest
+
 from modelfs.mount import wire
 from modelfs.mount.wire import Init, InitFlag, Op, OpenFlag, Reply
 
@@ -16,7 +18,7 @@ def _init(minor: int, flags: int) -> bytes:
 
 
 def _answer(init: bytes) -> tuple[int, ...]:
-    reply = Init.parse(init, len(init)).reply(UNIQUE)
+    reply = Init.parse(init, len(init)).reply(UNIQUE, is_passing=True)
     assert (80, 0, UNIQUE) == wire.OUT_HEADER.unpack_from(reply)
     return struct.unpack_from("=IIIIHHIIHHI", reply, 16)
 
@@ -47,13 +49,16 @@ def test_init_wants_nothing_the_kernel_does_not_offer() -> None:
     assert InitFlag.ASYNC_READ == flags
 
 
-def test_passthrough_is_taken_where_it_is_offered() -> None:
-    offer = _init(40, int(InitFlag.INIT_EXT | InitFlag.PASSTHROUGH))
-    reply = Init.parse(offer, len(offer)).reply(UNIQUE)
-    flags2, depth = struct.unpack_from("=II", reply, 16 + 32)
-    assert (InitFlag.PASSTHROUGH >> 32, 1) == (flags2, depth)
-    plain = _init(40, int(InitFlag.INIT_EXT))
-    assert (0, 0) == struct.unpack_from("=II", Init.parse(plain, len(plain)).reply(UNIQUE), 48)
+@pytest.mark.parametrize("is_wanted", [True, False])
+@pytest.mark.parametrize("is_offered", [True, False])
+def test_passthrough_is_taken_where_it_is_offered_and_wanted(
+    is_wanted: bool, is_offered: bool
+) -> None:
+    offer = _init(40, int(InitFlag.INIT_EXT | (InitFlag.PASSTHROUGH if is_offered else 0)))
+    init = Init.parse(offer, len(offer))
+    assert is_offered == init.has_passthrough
+    expected = (InitFlag.PASSTHROUGH >> 32, 1) if is_wanted and is_offered else (0, 0)
+    assert expected == struct.unpack_from("=II", init.reply(UNIQUE, is_passing=is_wanted), 48)
 
 
 def test_a_passed_through_open_has_no_flag_about_the_cache() -> None:
