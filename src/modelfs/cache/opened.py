@@ -108,6 +108,11 @@ class CachedFile:
         return not self.size or (backing is not None and backing.is_whole)
 
     @property
+    def is_misled(self) -> bool:
+        """True if bytes were given that turned out wrong; every later read raises Corrupt."""
+        return self._reader.is_misled
+
+    @property
     def key(self) -> str:
         """What the content is called in the cache; empty while that is not known."""
         content = self._name.content

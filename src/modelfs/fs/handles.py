@@ -1,13 +1,13 @@
 """Open files: what `open` decided once, so that `read` parses no path and walks no tree.
 
-Owns the table of open handles. No lock: single operations of a dict, a set and a counter are
-atomic.
+Owns the table of open handles, and the knowledge whose bytes are not proven yet.
 """
 
 from __future__ import annotations
 
 import itertools
 import os
+import threading
 import time
 from dataclasses import dataclass
 from typing import Protocol
@@ -21,6 +21,9 @@ from modelfs.waiting import Clock, Wait
 # The kernel does not tell a reader that its read-ahead failed, but reads the first page again at
 # once: if that waited as well, the reader would wait twice.
 _SAID_AGAIN = 1.0
+
+# No handle has this number.
+_CLOSED = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +50,12 @@ class Handle(Protocol):
         """The bytes from `offset` on, at most `size` and fewer only at the end of the file."""
         ...
 
-    def close(self) -> bool:
-        """End it; true if the bytes that were read of it are known to be right."""
+    @property
+    def is_proven(self) -> bool:
+        """True if all bytes that were read of it are known to be right."""
         ...
+
+    def close(self) -> None: ...
 
 
 class TextHandle:
@@ -68,8 +74,12 @@ class TextHandle:
     def read(self, size: int, offset: int) -> bytes | FileSlice:
         return self._content[offset : offset + size]
 
-    def close(self) -> bool:
+    @property
+    def is_proven(self) -> bool:
         return True
+
+    def close(self) -> None:
+        pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,14 +127,21 @@ class PublishedHandle:
             self._failure = _Failure(offset, offset + size, exc, self._clock() + _SAID_AGAIN)
             raise
 
-    def close(self) -> bool:
-        is_right = self._cached.is_verified
+    @property
+    def is_proven(self) -> bool:
+        return self._cached.is_verified and not self._cached.is_misled
+
+    def close(self) -> None:
         self._cached.close()
-        return is_right
 
 
 class Handles:
-    """The open files of one mount, by number."""
+    """The open files of one mount, by number; and of which inodes the kernel may keep the bytes.
+
+    Bytes that were read before a file was verified may turn out wrong. The kernel has them then,
+    and would give them to the next reader: an inode of which somebody has read such bytes, and has
+    not seen them proven, loses what the kernel has of it with every open. One lock.
+    """
 
     def __init__(self, cache: BlockCache, wait: Wait, clock: Clock = time.monotonic) -> None:
         self._cache = cache
@@ -132,8 +149,9 @@ class Handles:
         self._clock = clock
         self._numbers = itertools.count(1)
         self._open: dict[int, tuple[Handle, int]] = {}
-        # Inodes of which the kernel may keep bytes that may yet turn out wrong.
-        self._unproven: set[int] = set()
+        self._lock = threading.Lock()
+        # Inode -> handles that may have given unproven bytes; _CLOSED stands for those of the past.
+        self._doubts: dict[int, set[int]] = {}
 
     def __len__(self) -> int:
         return len(self._open)
@@ -146,9 +164,15 @@ class Handles:
             handle = PublishedHandle(node, cached, self._wait, self._clock)
         else:
             handle = TextHandle(node)
-        is_proven = node.ino not in self._unproven
-        self._unproven.discard(node.ino)
-        return self.add(handle, node.ino), is_proven and node.is_fixed
+        number = self.add(handle, node.ino)
+        with self._lock:
+            doubts = self._doubts.setdefault(node.ino, set())
+            may_stay = node.is_fixed and not doubts
+            doubts.discard(_CLOSED)
+            if not handle.is_proven:
+                doubts.add(number)
+            self._settle(node.ino)
+        return number, may_stay
 
     def add(self, handle: Handle, ino: int = 0) -> int:
         """The number of an open file, whose inode number matters if it is a published one."""
@@ -164,8 +188,19 @@ class Handles:
 
     def close(self, number: int) -> None:
         handle, ino = self._open.pop(number)
-        if not handle.close():
-            self._unproven.add(ino)
+        is_proven = handle.is_proven
+        handle.close()
+        with self._lock:
+            doubts = self._doubts.get(ino, set())
+            if number in doubts:
+                doubts.remove(number)
+                if not is_proven:
+                    doubts.add(_CLOSED)
+                self._settle(ino)
+
+    def _settle(self, ino: int) -> None:
+        if not self._doubts[ino]:
+            del self._doubts[ino]
 
     def _cached(self, origin: Origin) -> CachedFile:
         registry, ref, file = origin.registry, origin.ref, origin.file

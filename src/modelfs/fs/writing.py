@@ -73,11 +73,14 @@ class LocalHandle:
             self._is_dirty = False
             self._watcher.flushed(os.fstat(self._fd).st_size)
 
-    def close(self) -> bool:
+    @property
+    def is_proven(self) -> bool:
+        return True
+
+    def close(self) -> None:
         os.close(self._fd)
         if self._watcher is not None:
             self._watcher.closed()
-        return True
 
     def _changing(self) -> None:
         if self._watcher is not None:
