@@ -112,10 +112,10 @@ class Binder:
             if name.content is not None:
                 self._show(name, name.content)
                 return
-            if self._is_known(name):
-                return
             claim = self._log.claim(name.hash)
             if claim is None:
+                if self._is_known(name):
+                    return
                 if time.monotonic() - since < FOREIGN_PATIENCE:
                     self._crew.submit(lambda view: self._bind(name, since, view), delay=_POLL)
                     return

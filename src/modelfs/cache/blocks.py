@@ -88,7 +88,9 @@ class BlockCache:
         self._room = Room(self._store, self._directory, budget, floor, clock)
         self._crew = Crew(workers)
         self._settler = Settler(self._store, self._directory)
-        self._fetcher = Fetcher(self._store, self._room, self._crew, clock, self._is_right)
+        self._fetcher = Fetcher(
+            self._store, self._room, self._crew, clock, self._settler, self._learn
+        )
         self._log = DigestLog(directory / "digests", self._directory.share)
         self._binder = Binder(self._log, self._fetcher, self._crew, self._acquire)
         self._lock = threading.Lock()
@@ -265,15 +267,14 @@ class BlockCache:
                 pass  # read past the cache
         return content
 
-    def _is_right(self, content: Content, backing: Backing) -> None:
-        """A content has become complete and verified."""
+    def _learn(self, content: Content) -> None:
+        """Remember the hash of a content that nobody told one of."""
         algorithm, value = content.hash_found
         if not digests_of(content.key) and algorithm == "sha256":
             _, name, _ = content.key.split("-")
             known = self._log.find(name, content.size)
             told = known.told if known else Digests()
             self._log.add(name, Known(content.size, told, value))
-        self._settler.add(content.key, backing.instance())
 
     def _close(self, name: Name) -> None:
         with self._lock:

@@ -185,7 +185,27 @@ class Content:
             backing.trust(block)
             return self._ready(block)
 
-    def let_go(self, backing: Backing, blocks: Iterable[int]) -> list[int]:
+    @property
+    def is_small(self) -> bool:
+        """True if it is brought as a whole: one block, and somebody told what it should be."""
+        return self.blocks == 1 and bool(self._progress.check.expected)
+
+    def take_whole(self) -> bool:
+        """True if it is on the caller to bring a small content, for which there is no file."""
+        with self._lock:
+            if self.backing is not None or self._running:
+                return False
+            self._running.add(0)
+            return True
+
+    def is_right(self, data: memoryview) -> bool:
+        """True if that is what a small content should be."""
+        check = Check.strongest(self.digests)
+        hasher = check.hasher()
+        hasher.update(data)
+        return check.accepts(hasher.hexdigest())
+
+    def let_go(self, backing: Backing | None, blocks: Iterable[int]) -> list[int]:
         """Stop fetching `blocks`, which another process fetches; those that somebody waits for."""
         with self._lock:
             if backing is not self.backing:
@@ -250,13 +270,17 @@ class Content:
             backing.is_whole = True
             return self._finish_all()
 
-    def reject(self, backing: Backing) -> list[Waiter]:
-        """It is wrong: it is not used any more; who waited, to be told or to be served anew."""
+    def reject(self, backing: Backing | None) -> list[Waiter]:
+        """It is wrong: it is not used any more; who waited, to be told or to be served anew.
+
+        None if the bytes were not written to a file.
+        """
         with self._lock:
             if backing is not self.backing:
                 return []
-            if not backing.is_suspect:
+            if backing is None or not backing.is_suspect:
                 self._rejections += 1
+            if backing is not None and not backing.is_suspect:
                 backing.is_bad = True
             if self._rejections > 1:
                 name = Check.strongest(self.digests).name

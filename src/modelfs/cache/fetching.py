@@ -12,17 +12,19 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
 from modelfs.bodies import Body, Source
+from modelfs.cache.arriving import Arrival
 from modelfs.cache.backing import Backing
 from modelfs.cache.blockmap import BLOCK
 from modelfs.cache.content import Content, Waiter, fail, runs
 from modelfs.cache.crew import Crew
 from modelfs.cache.direct import expect_end, fill, read_past
 from modelfs.cache.keys import legible
+from modelfs.cache.settle import Settler
 from modelfs.cache.space import Room
 from modelfs.cache.store import Store
 from modelfs.errors import Corrupt, Error, NoSpace, Unavailable
@@ -68,13 +70,16 @@ class Fetcher:
         room: Room,
         crew: Crew,
         clock: Clock,
-        on_right: Callable[[Content, Backing], None],
+        settler: Settler,
+        learn: Callable[[Content], None],
     ) -> None:
         self._store = store
         self._room = room
         self._crew = crew
         self._clock = clock
-        self._on_right = on_right
+        self._settler = settler
+        # Told of a content whose hash was worked out block by block, once it is right.
+        self._learn = learn
         # Contents the disk refused a file for, and until when it is not asked again.
         self._refused: dict[str, float] = {}
         self._refused_lock = threading.Lock()
@@ -113,6 +118,9 @@ class Fetcher:
             content = job.content
             if not job.is_wanted and not content.users:
                 return  # the reader has gone
+            if content.backing is None and content.is_small:
+                self._bring_whole(job, buffer, on_taken)
+                return
             backing = self._backing(content)
             if backing is None:
                 self._divert(content, content.give_up(None, range(job.first, job.stop)))
@@ -143,9 +151,12 @@ class Fetcher:
         if verdict:
             self._accept(content, backing)
             return
-        waiting = content.reject(backing)
         self._store.drop(content.key, backing.inode)
-        for waiter in waiting:
+        self._reject(content, backing)
+
+    def _reject(self, content: Content, backing: Backing | None) -> None:
+        """Tell readers that the bytes were wrong, or try again for them."""
+        for waiter in content.reject(backing):
             if waiter.reader.is_misled:
                 fail([waiter], content.failure or misled())
             else:
@@ -158,13 +169,9 @@ class Fetcher:
         self._divert(content, content.lose(backing))
 
     def _accept(self, content: Content, backing: Backing) -> None:
-        if backing.is_suspect:
-            try:
-                self._store.reseal(content.key, backing)
-            except OSError as exc:
-                log.debug("%s: not sealed again: %s", content.key, exc)
-        else:
-            self._on_right(content, backing)
+        if not backing.is_suspect:
+            self._learn(content)
+        self._settler.add(content.key, backing.instance())
         self._serve(content, backing, content.accept(backing))
 
     def _submit(self, job: Job, delay: float = 0.0) -> None:
@@ -198,7 +205,8 @@ class Fetcher:
         content = job.content
         claimed: set[int] = set()
         left = set(blocks)
-        try:
+        with self._failing(content, backing, left), ExitStack() as held:
+            held.callback(_release, backing, claimed)
             foreign = []
             for block in blocks:
                 if not backing.is_recorded(block):
@@ -217,6 +225,14 @@ class Fetcher:
                 self._await_others(job, backing, foreign)
             for first, stop in list(runs(sorted(claimed))):
                 self._download(job, backing, first, stop, buffer, claimed, left)
+
+    @contextmanager
+    def _failing(
+        self, content: Content, backing: Backing | None, left: Collection[int]
+    ) -> Iterator[None]:
+        """Tells those who wait for the blocks in `left` when they cannot be brought."""
+        try:
+            yield
         except (OSError, NoSpace) as exc:
             log.debug("%s: read past the cache: %s", content.key, exc)
             self._divert(content, content.give_up(backing, left))
@@ -227,9 +243,6 @@ class Fetcher:
             error.__cause__ = exc
             fail(content.give_up(backing, left), error)
             raise
-        finally:
-            for block in claimed:
-                backing.release(block)
 
     def _download(
         self,
@@ -247,11 +260,7 @@ class Fetcher:
         self._room.reserve(end - start)
         landed = 0
         try:
-            body = job.body if (job.first, job.stop) == (first, stop) else None
-            with ExitStack() as stack:
-                if body is None:
-                    body = stack.enter_context(job.source(start, end))
-                content.agree(legible(body.digests))
+            with self._body(job, first, stop) as body:
                 for block in range(first, stop):
                     view = buffer[: min(BLOCK, content.size - block * BLOCK)]
                     fill(body, view)
@@ -266,7 +275,57 @@ class Fetcher:
         finally:
             self._room.refund(end - start - landed)
 
-    def _await_others(self, job: Job, backing: Backing, blocks: list[int]) -> None:
+    def _bring_whole(self, job: Job, buffer: memoryview, on_taken: Callable[[], None]) -> None:
+        """Bring a small content: all of it is hashed before any of it is written."""
+        content = job.content
+        if not content.take_whole():
+            return
+        on_taken()
+        with self._failing(content, None, (0,)):
+            with self._store.arrival(content.key) as arrival:
+                if not arrival.claim():
+                    self._await_others(job, None, [0])
+                    return
+                backing = self._store.open(content.key)  # it may have landed just before
+                if backing is None:
+                    backing = self._land(job, buffer[: content.size], arrival)
+            if backing is None:
+                self._reject(content, None)
+            elif content.use(backing) is backing and backing.is_whole:
+                self._settler.add(content.key, backing.instance())
+                self._serve(content, backing, content.accept(backing))
+            else:
+                self._submit(replace(job, body=None))
+
+    def _land(self, job: Job, view: memoryview, arrival: Arrival) -> Backing | None:
+        """Fetch and keep all of a small content; None if the bytes are wrong."""
+        content = job.content
+        self._room.reserve(content.size)
+        backing = None
+        try:
+            with self._body(job, 0, 1) as body:
+                fill(body, view)
+                expect_end(body)
+            if content.is_right(view):
+                backing = arrival.land(view)
+        finally:
+            if backing is None:
+                self._room.refund(content.size)
+        return backing
+
+    @contextmanager
+    def _body(self, job: Job, first: int, stop: int) -> Iterator[Body]:
+        """The bytes of the run of blocks [first, stop), asked for unless that has been done."""
+        content = job.content
+        with ExitStack() as stack:
+            body = job.body if (job.first, job.stop) == (first, stop) else None
+            if body is None:
+                end = min(stop * BLOCK, content.size)
+                body = stack.enter_context(job.source(first * BLOCK, end))
+            content.agree(legible(body.digests))
+            yield body
+
+    def _await_others(self, job: Job, backing: Backing | None, blocks: list[int]) -> None:
         """Look again soon for blocks that another process is fetching, if somebody waits."""
         now = time.monotonic()
         since = job.since or now
@@ -301,6 +360,11 @@ class Fetcher:
         """Serve readers without the cache."""
         if content.queue_direct(waiters):
             self._crew.submit(lambda _: read_past(content), group=content.key)
+
+
+def _release(backing: Backing, blocks: Iterable[int]) -> None:
+    for block in blocks:
+        backing.release(block)
 
 
 def misled() -> Corrupt:

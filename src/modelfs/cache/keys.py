@@ -90,7 +90,7 @@ def seal_of(key: str) -> int:
 
 
 class Hasher(Protocol):
-    def update(self, data: bytes, /) -> None: ...
+    def update(self, data: bytes | memoryview, /) -> None: ...
 
     def hexdigest(self) -> str: ...
 
@@ -99,8 +99,8 @@ class _Crc32c:
     def __init__(self) -> None:
         self._value = 0
 
-    def update(self, data: bytes) -> None:
-        self._value = google_crc32c.extend(self._value, data)
+    def update(self, data: bytes | memoryview) -> None:
+        self._value = google_crc32c.extend(self._value, bytes(data))
 
     def hexdigest(self) -> str:
         return f"{self._value:08x}"

@@ -1,12 +1,13 @@
 """The files of contents: where they lie, how they are opened, finished and dropped.
 
-    objects/ab/<key>         complete, verified, on disk: the name says so, and its seal (see below)
+    objects/ab/<key>         complete and verified; on disk if it has its seal (see below)
     objects/ab/<key>.part    anything else: sparse, some blocks here
     objects/ab/<key>.map     which ones (blockmap)
 
 A file is finished by making its bytes durable, setting its modification time to one that follows
-from its key (the seal), then renaming it. A finished file whose seal is broken was written to by
-somebody; its bytes are not used before they have been hashed again.
+from its key (the seal), then renaming it. A file of that name without the seal was written to by
+somebody, or is a small one that may not be on disk yet (arriving); its bytes are not used before
+they have been hashed again.
 
 Several processes, and users of one group, use one directory. Who has a file open holds a shared
 lock on it; who drops one needs the lock alone. Nothing planted here is followed: no symbolic link,
@@ -26,8 +27,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from modelfs.cache import locks
+from modelfs.cache.arriving import Arrival
 from modelfs.cache.backing import Backing, Instance
-from modelfs.cache.blockmap import BlockMap, blank
+from modelfs.cache.blockmap import BlockMap, blank, block_count
 from modelfs.cache.directory import FILE, Directory, entries, inode_of, remove
 from modelfs.cache.evict import Stored
 from modelfs.cache.keys import is_key, seal_of, size_of
@@ -74,6 +76,10 @@ class Store:
             raise OSError(errno.EAGAIN, "file is being dropped")
         return backing
 
+    def arrival(self, key: str) -> Arrival:
+        """To bring a small content that is not here."""
+        return Arrival(self._directory, key)
+
     def is_finished(self, key: str) -> bool:
         try:
             with self._directory.shard(key) as shard:
@@ -91,9 +97,11 @@ class Store:
             return False
 
     def recorded(self, key: str) -> list[int]:
-        """The blocks of an unfinished file that its map says are here."""
+        """The blocks that seem to be here of a file that is not finished, or has no seal."""
         try:
             with self._directory.shard(key) as shard:
+                if inode_of(key, shard) is not None:
+                    return list(range(block_count(size_of(key))))
                 block_map = _sound_map(key, shard, size_of(key), os.O_RDONLY)
         except OSError:
             return []
@@ -105,20 +113,25 @@ class Store:
             os.close(block_map.fd)
 
     def finish(self, key: str, instance: Instance) -> None:
-        """Give the file its seal and its name if it is that instance, whose bytes are on disk."""
+        """Give the file its seal and its name if it is that instance, whose bytes are on disk.
+
+        An instance without a token has the name already.
+        """
+        token = instance.token
         with self._directory.shard(key) as shard:
-            fd = os.open(key + PART, os.O_RDWR | FILE, dir_fd=shard)
+            fd = os.open(key + PART if token else key, os.O_RDWR | FILE, dir_fd=shard)
             try:
                 found = os.fstat(fd)
                 if (found.st_ino, found.st_mtime_ns) != (instance.inode, instance.mtime_ns):
                     return
-                if _token(key, shard) != instance.token:
+                if token and _token(key, shard) != token:
                     return
                 _seal(fd, key)
-                os.rename(key + PART, key, src_dir_fd=shard, dst_dir_fd=shard)
+                if token:
+                    os.rename(key + PART, key, src_dir_fd=shard, dst_dir_fd=shard)
+                    remove(key + MAP, shard)
             finally:
                 os.close(fd)
-            remove(key + MAP, shard)
 
     def adopt(self, key: str, path: Path, *, is_copied: bool) -> None:
         """Make the file at `path`, whose bytes are right, the finished one of `key`.
@@ -148,10 +161,6 @@ class Store:
             except OSError:
                 remove(name, shard)
                 raise
-
-    def reseal(self, key: str, backing: Backing) -> None:
-        """Vouch again for a finished file that somebody touched and that was hashed again."""
-        _seal(backing.fd, key)
 
     def drop(self, key: str, inode: int) -> None:
         """Remove the file if it still is that one. Who has it open keeps it, nameless."""
