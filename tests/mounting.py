@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 
 from polling import wait_for
 from serving import MODELFS, START, own_environ
@@ -33,11 +34,17 @@ class Mounted:
     """A running `modelfs mount`; a context manager that ends by asserting that nothing is left.
 
     What it makes is below `folder`: the mountpoint, the cache, the state. Two of them can share
-    a cache by `cache`.
+    a cache by `cache`. `environ` is added to the environment of all its commands.
     """
 
     def __init__(
-        self, folder: Path, registry: str, *options: str, token: str = "", cache: Path | None = None
+        self,
+        folder: Path,
+        registry: str,
+        *options: str,
+        token: str = "",
+        cache: Path | None = None,
+        environ: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.path = folder / "mnt"
         self.cache = cache or folder / "cache"
@@ -46,7 +53,7 @@ class Mounted:
             *("--registry", registry, "--cache-dir", str(self.cache)),
             *options,
         ]
-        self._environ = {"MODELFS_STATE_DIR": str(folder / "state")}
+        self._environ = {"MODELFS_STATE_DIR": str(folder / "state"), **environ}
         if token:
             self._environ["MODELFS_TOKEN"] = token
         self._home = folder / "home"
@@ -61,6 +68,11 @@ class Mounted:
     def pid(self) -> int:
         assert self._process is not None
         return self._process.pid
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its process is gone, for a reason of its own."""
+        return self._process is None or self._process.poll() is not None
 
     def start(self) -> None:
         if not is_mounted(self.path):  # a dead mount is what the command itself has to clear away

@@ -363,18 +363,13 @@ class Publisher:
             record.draft = record.draft.after(Event.CREATED, version=version)
         try:
             self._on_published(ref, version)
-            self._staging.remove(ref)
+            self._staging.retire(ref)
         except Exception:
             # The version is there; what is left of the draft goes at the next start.
             log.exception("%s was published as %s, and is not all put away", ref, version)
         with self._changed:
             # From here on, a draft of this name is another one.
             record.attempt = None
-        try:
-            for above in reversed(list(ref.ancestors())):
-                self._staging.prune(above)
-        except OSError as exc:
-            log.info("%s: what is above it stays: %s", ref, exc)
         log.info("%s was published as %s", ref, version)
         _tell(record.outcome, version)
 

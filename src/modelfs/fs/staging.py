@@ -120,16 +120,29 @@ class Staging:
         """Remove a draft with its journal; no trace of it is left."""
         with self._lock:
             trash = self._discard(ref)
+        self._empty(ref, trash)
+
+    def retire(self, ref: Ref) -> None:
+        """Remove a draft that is a version now, and what was local above it only for its sake.
+
+        At once: a crash in between would leave names above that hide what the registry has.
+        """
+        with self._lock:
+            trash = self._discard(self._highest_of(ref))
+        self._empty(ref, trash)
+
+    def _empty(self, ref: Ref, trash: Path) -> None:
         self._journal_of(ref).unlink(missing_ok=True)
         remove_tree(trash)
 
-    def prune(self, ref: Ref) -> None:
-        """Remove the directory `ref` above a draft, if it holds nothing but documents."""
-        with self._lock:
-            is_needed = any(self.is_directory(ref.child(name)) for name in self.names(ref))
-            trash = self._discard(ref) if ref.parts and not is_needed else None
-        if trash is not None:
-            remove_tree(trash)
+    def _highest_of(self, ref: Ref) -> Ref:
+        """The highest local directory in which all directories lead to the draft `ref`."""
+        while (above := ref.parent).parts:
+            others = {above.child(name) for name in self.names(above)} - {ref}
+            if any(self.is_directory(other) for other in others):
+                break
+            ref = above
+        return ref
 
     def _discard(self, ref: Ref) -> Path:
         """Take a directory away, at once, whatever is being made beside it; under the lock."""
