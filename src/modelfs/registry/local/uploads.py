@@ -18,10 +18,12 @@ import re
 import secrets
 import shutil
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 
 from modelfs.errors import InvalidName, NoSpace, NotFound, TooLarge, WrongState
+from modelfs.model import Digests
 from modelfs.refs import name_fault
 from modelfs.registry.local.blobs import Blobs
 from modelfs.registry.local.disk import (
@@ -43,6 +45,8 @@ LARGEST = 1 << 40
 
 # Syncing this often costs little beside the writing, and little is sent again after a power cut.
 _MARK = 64 << 20
+
+_NONE_YET = Digests()
 
 _TOKEN = re.compile(r"[0-9a-f]{48}")
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -213,21 +217,25 @@ class UploadWriter:
     def finish(self) -> Upload:
         """Make what came durable and, if that is everything, hash it and move it to the blobs."""
         with disk_errors(f"{self._state.name}: upload cannot be finished"):
-            self._mark()
             if self._offset < self._state.size:
+                self._mark()
                 return self._state.upload(self._session.token, self._offset, is_complete=False)
             digests = self._hasher.digests() if self._hasher else digests_of(self._fd)
-            self._state = replace(
-                self._state, sha256=digests.sha256, md5=digests.md5, crc32c=digests.crc32c
-            )
-            self._session.save(self._state)
+            self._mark(digests)
             self._session.blobs.adopt(self._session.data, digests.sha256)
-            self._session.blobs.sync([digests.sha256])
+            if self._state.size >= _MARK:  # the names of others are synced with their version
+                self._session.blobs.sync([digests.sha256])
         return self._state.upload(self._session.token, self._offset, is_complete=True)
 
-    def _mark(self) -> None:
+    def _mark(self, digests: Digests = _NONE_YET) -> None:
         os.fsync(self._fd)
-        self._state = replace(self._state, durable=self._offset)
+        self._state = replace(
+            self._state,
+            durable=self._offset,
+            sha256=digests.sha256,
+            md5=digests.md5,
+            crc32c=digests.crc32c,
+        )
         self._session.save(self._state)
 
     def __enter__(self) -> UploadWriter:
@@ -261,16 +269,11 @@ def _claimed(session: _Session, fd: int, offset: int) -> tuple[int, _State, int]
     if not 0 <= offset <= received:
         raise WrongState(f"{state.name}: upload goes on at {received}, not at {offset}")
     os.ftruncate(fd, offset)
-    state = replace(
-        state,
-        boot=session.boot,
-        durable=min(state.durable, offset),
-        sha256="",
-        md5="",
-        crc32c="",
-    )
-    session.save(state)
-    return fd, state, offset
+    durable = min(state.durable, offset)
+    changed = replace(state, boot=session.boot, durable=durable, sha256="", md5="", crc32c="")
+    if changed != state:
+        session.save(changed)
+    return fd, changed, offset
 
 
 def _is_at(path: Path, fd: int) -> bool:
@@ -291,6 +294,7 @@ def _touched(directory: Path) -> float:
     return max(moments, default=math.inf)
 
 
+@cache
 def _boot() -> str:
     """Which start of the machine this is; empty where that cannot be told."""
     try:
