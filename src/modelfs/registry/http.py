@@ -117,12 +117,12 @@ class Http:
         self._clock = clock
         self._gates = patience.Gates(clock)
         self._closing = threading.Event()
-        self._session = connections.session(limits.connections)
+        self._pool = connections.Pool(limits.connections)
 
     def close(self) -> None:
         """Wake those who wait for a retry, and give the connections back."""
         self._closing.set()
-        self._session.close()
+        self._pool.close()
 
     # Calls of the API
 
@@ -275,15 +275,13 @@ class Http:
         quick = self._gates.quick(host) if this.is_quick else left
         read = this.read or min(self._limits.read, quick, left)
         with connections.converted(host):
-            reply = self._session.request(
+            reply = self._pool.send(
                 method,
                 url,
-                data=body,
-                headers=fields,
+                fields,
+                body,
                 timeout=(min(self._limits.connect, left), read),
-                allow_redirects=False,
-                stream=True,
-                proxies={"http": proxy, "https": proxy} if proxy else {},
+                proxy=proxy,
                 verify=self._authorities(),
             )
         answer = _Answer(reply, url, host, self._clock)

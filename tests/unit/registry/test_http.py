@@ -269,6 +269,32 @@ def test_a_call_that_is_redirected_is_not_answered(serve):
         http.call("v1/x", {})
 
 
+def test_addresses_and_bytes_come_over_one_connection(serve):
+    def answer(request: Request) -> Script:
+        if request.method == "POST":
+            return json_reply({}, 302, location="/file")
+        return faults.good(request, CONTENT)
+
+    server = serve(answer)
+    connections = set()
+    with client(server) as http:
+        for start in range(5):
+            url = http.locate("v1/x", {})
+            assert CONTENT[start : start + 1] == fetched(http, url, start, start + 1)
+            connections.update(server._threads)
+    assert 2 == len(connections)  # the listener's and one connection's
+
+
+@pytest.mark.parametrize("rest", [[STALL], [bytes(10_000)] * 10_000], ids=["stalls", "is endless"])
+def test_what_a_redirect_says_beside_its_address_is_not_waited_for(serve, rest):
+    script = [head(302, {"Location": "/file", "Content-Length": "100000000"}), *rest]
+    server = serve(lambda request: script)
+    with client(server) as http:
+        begun = time.monotonic()
+        assert f"{server.url}/file" == http.locate("v1/x", {})
+        assert time.monotonic() - begun < 2
+
+
 # Retries
 
 
