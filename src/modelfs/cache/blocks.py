@@ -18,7 +18,7 @@ from modelfs.bodies import Source
 from modelfs.cache.backing import Backing
 from modelfs.cache.binding import Binder, Name
 from modelfs.cache.blockmap import BLOCK
-from modelfs.cache.content import Content, fail
+from modelfs.cache.content import Content, Reader, fail
 from modelfs.cache.crew import Crew
 from modelfs.cache.digestlog import DigestLog, Known
 from modelfs.cache.directory import Directory, Space
@@ -118,10 +118,19 @@ class BlockCache:
         for waiting in (content.give_up_all() for content in contents):
             fail(waiting, error)
 
-    def open(self, identity: str, size: int, digests: Digests, source: Source) -> CachedFile:
+    def open(
+        self,
+        identity: str,
+        size: int,
+        digests: Digests,
+        source: Source,
+        reader: Reader | None = None,
+    ) -> CachedFile:
         """The file that `identity` names, whose bytes come from `source` where they are missing.
 
-        An identity has the same bytes for ever. Reads no bytes and asks nobody.
+        An identity has the same bytes for ever. Reads no bytes and asks nobody. Openings that see
+        each other's bytes, as those of one mount do in the kernel, share a `reader`: what one of
+        them was given that turned out wrong, all of them were.
         """
         digests = legible(digests)
         with self._lock:
@@ -133,7 +142,7 @@ class BlockCache:
             name.users += 1
         if name.content is None and size and (key := self._key(identity, size, digests)):
             name.show(self._acquire(name, key, digests))
-        return CachedFile(name, self._fetcher, self._binder, self._close)
+        return CachedFile(name, self._fetcher, self._binder, self._close, reader)
 
     def adopt(
         self, identity: str, size: int, digests: Digests, path: Path, told: Digests = NOT_TOLD

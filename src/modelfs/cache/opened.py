@@ -23,7 +23,12 @@ class CachedFile:
     """A file of the cache, opened by somebody."""
 
     def __init__(
-        self, name: Name, fetcher: Fetcher, binder: Binder, on_close: Callable[[Name], None]
+        self,
+        name: Name,
+        fetcher: Fetcher,
+        binder: Binder,
+        on_close: Callable[[Name], None],
+        reader: Reader | None = None,
     ) -> None:
         self.size = name.size
         self._name = name
@@ -32,7 +37,8 @@ class CachedFile:
         self._on_close = on_close
         self._ahead = ReadAhead(name.size)
         # Also keeps open what it has read of, as the descriptor may have been given away.
-        self._reader = Reader()
+        self._reader = reader or Reader()
+        self._is_reader_shared = reader is not None
         self._is_closed = False
 
     def read(self, offset: int, size: int) -> bytes | None:
@@ -122,8 +128,9 @@ class CachedFile:
         if not self._is_closed:
             self._is_closed = True
             self._on_close(self._name)
-            # The descriptor goes with the last reader, not with the last reference to us.
-            self._reader.served = None
+            if not self._is_reader_shared:
+                # The descriptor goes with the last reader, not with the last reference to us.
+                self._reader.served = None
 
     def __enter__(self) -> CachedFile:
         return self

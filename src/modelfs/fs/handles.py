@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from modelfs.cache.blocks import BlockCache
+from modelfs.cache.content import Reader
 from modelfs.cache.opened import CachedFile
 from modelfs.errors import Error, Interrupted, WrongState
 from modelfs.fs.nodes import Node, Origin
@@ -21,9 +22,6 @@ from modelfs.waiting import Clock, Wait
 # The kernel does not tell a reader that its read-ahead failed, but reads the first page again at
 # once: if that waited as well, the reader would wait twice.
 _SAID_AGAIN = 1.0
-
-# No handle has this number.
-_CLOSED = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +133,22 @@ class PublishedHandle:
         self._cached.close()
 
 
+@dataclass(slots=True)
+class _Openings:
+    """How often an inode is open, and what has been read of it by all who have it open."""
+
+    reader: Reader
+    count: int = 0
+
+
 class Handles:
     """The open files of one mount, by number; and of which inodes the kernel may keep the bytes.
 
-    Bytes that were read before a file was verified may turn out wrong. The kernel has them then,
-    and would give them to the next reader: an inode of which somebody has read such bytes, and has
-    not seen them proven, loses what the kernel has of it with every open. One lock.
+    Bytes that are read before a file is verified may turn out wrong, and the kernel has them then,
+    for whoever reads next. So all who have an inode open at one time are one reader: if one of
+    them was given wrong bytes, all are told. And an inode that was closed before it was proven
+    loses what the kernel has of it with the next open; not while others have it open, as the
+    kernel would wait for their reads then. One lock, for the two tables of inodes.
     """
 
     def __init__(self, cache: BlockCache, wait: Wait, clock: Clock = time.monotonic) -> None:
@@ -148,36 +156,34 @@ class Handles:
         self._wait = wait
         self._clock = clock
         self._numbers = itertools.count(1)
-        self._open: dict[int, tuple[Handle, int]] = {}
+        self._open: dict[int, tuple[Handle, _Openings | None]] = {}
         self._lock = threading.Lock()
-        # Inode -> handles that may have given unproven bytes; _CLOSED stands for those of the past.
-        self._doubts: dict[int, set[int]] = {}
+        self._openings: dict[int, _Openings] = {}
+        self._unproven: set[int] = set()
 
     def __len__(self) -> int:
         return len(self._open)
 
     def open(self, node: Node) -> tuple[int, bool]:
         """The number of a new handle, and whether what the kernel has of the file may stay."""
-        handle: Handle
-        if node.origin is not None:
-            cached = self._cached(node.origin)
-            handle = PublishedHandle(node, cached, self._wait, self._clock)
-        else:
-            handle = TextHandle(node)
-        number = self.add(handle, node.ino)
+        if node.origin is None:
+            return self.add(TextHandle(node)), node.is_fixed
         with self._lock:
-            doubts = self._doubts.setdefault(node.ino, set())
-            may_stay = node.is_fixed and not doubts
-            doubts.discard(_CLOSED)
-            if not handle.is_proven:
-                doubts.add(number)
-            self._settle(node.ino)
-        return number, may_stay
+            openings = self._openings.get(node.ino)
+            may_stay = node.ino not in self._unproven
+            self._unproven.discard(node.ino)
+            if openings is None or openings.reader.is_misled:
+                may_stay = may_stay and openings is None
+                openings = self._openings[node.ino] = _Openings(Reader())
+            openings.count += 1
+        cached = self._cached(node.origin, openings.reader)
+        handle = PublishedHandle(node, cached, self._wait, self._clock)
+        return self.add(handle, openings), may_stay and node.is_fixed
 
-    def add(self, handle: Handle, ino: int = 0) -> int:
-        """The number of an open file, whose inode number matters if it is a published one."""
+    def add(self, handle: Handle, openings: _Openings | None = None) -> int:
+        """The number of an open file."""
         number = next(self._numbers)
-        self._open[number] = handle, ino
+        self._open[number] = handle, openings
         return number
 
     def __getitem__(self, number: int) -> Handle:
@@ -187,28 +193,27 @@ class Handles:
             raise WrongState(f"not an open file: {number}") from None
 
     def close(self, number: int) -> None:
-        handle, ino = self._open.pop(number)
+        handle, openings = self._open.pop(number)
         is_proven = handle.is_proven
         handle.close()
+        if openings is None or not isinstance(status := handle.stat(), Node):
+            return
         with self._lock:
-            doubts = self._doubts.get(ino, set())
-            if number in doubts:
-                doubts.remove(number)
+            openings.count -= 1
+            if openings.count == 0:
+                if self._openings.get(status.ino) is openings:
+                    del self._openings[status.ino]
                 if not is_proven:
-                    doubts.add(_CLOSED)
-                self._settle(ino)
+                    self._unproven.add(status.ino)
 
-    def _settle(self, ino: int) -> None:
-        if not self._doubts[ino]:
-            del self._doubts[ino]
-
-    def _cached(self, origin: Origin) -> CachedFile:
+    def _cached(self, origin: Origin, reader: Reader) -> CachedFile:
         registry, ref, file = origin.registry, origin.ref, origin.file
         return self._cache.open(
             origin.identity,
             file.size,
             file.digests,
             lambda start, stop: registry.open(ref, file, start, stop),
+            reader,
         )
 
 
