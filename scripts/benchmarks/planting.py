@@ -36,10 +36,13 @@ class Sizes:
     # What is also packed and unpacked.
     medium: int = 1 << 28
     many: tuple[int, ...] = (1_000, 10_000, 100_000)
+    # What is written: eight files of this size, or this many of 10 KB.
+    part: int = 32 << 20
+    parts: int = 1_000
 
     @classmethod
     def small(cls) -> Sizes:
-        return cls(64 << 20, 16 << 20, (100, 1_000, 10_000))
+        return cls(64 << 20, 16 << 20, (100, 1_000, 10_000), 2 << 20, 100)
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,17 @@ def plant(directory: Path, slug: str, sizes: Sizes) -> Planted:
         found = [_one(blobs, sizes.large if kind == "large" else sizes.medium)]
     _publish(directory, slug, found)
     return Planted(slug, {file.path: file for file in found}, blobs)
+
+
+def newest(directory: Path, slug: str) -> tuple[int, dict[str, str]]:
+    """The number of the instance's newest version, and the sha256 of each of its files by path."""
+    store = Store(directory)
+    try:
+        versions = store.all_versions(OWNER, MODEL, FRAMEWORK, slug)
+        version = max(versions, key=lambda version: version.number)
+        return version.number, {file.path: file.sha256 for file in store.all_files(version)}
+    finally:
+        store.stop()
 
 
 class _Noise(io.RawIOBase):

@@ -1,4 +1,4 @@
-"""The rivals that are programs of their own: curl and kagglehub, told to get what we get."""
+"""The rivals that are programs of their own: curl, kaggle and kagglehub, told to do what we do."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from benchmarks.stage import Stage
 
 _DEADLINE = 300.0
 
+# Calls the function of kagglehub that the first word names with the others.
 _KAGGLEHUB = """
 import json, sys, time
 import kagglehub
 begin = time.perf_counter()
-path = kagglehub.model_download(*sys.argv[1:])
-print(json.dumps([time.perf_counter() - begin, path]))
+result = getattr(kagglehub, sys.argv[1])(*sys.argv[2:])
+print(json.dumps([time.perf_counter() - begin, result]))
 """
 
 
@@ -78,37 +79,58 @@ def curl(url: str, size: int, ranges: int, folder: Path) -> float:
     return seconds
 
 
-class Kagglehub:
-    """The official package, unmodified, in the environment that scripts/clients makes."""
+class Official:
+    """The official clients, unmodified, in the environment that scripts/clients makes."""
 
     def __init__(self, stage: Stage) -> None:
-        self._stage = stage
-        self._python = stage.root / ".clients" / "current" / "bin" / "python"
-        if not self._python.exists():
+        self._programs = stage.root / ".clients" / "current" / "bin"
+        self._environ = {
+            **stage.environ,
+            "KAGGLE_API_ENVIRONMENT": "LOCALHOST",
+            "HTTP_PROXY": stage.url,
+            "KAGGLE_USERNAME": "bench",
+            "KAGGLE_KEY": "any",
+        }
+        if not self._programs.exists():
             command = [str(stage.root / "scripts" / "clients"), "current"]
             if subprocess.run(command, check=False, stdout=subprocess.DEVNULL).returncode:
-                raise Skipped("scripts/clients could not install kagglehub")
+                raise Skipped("scripts/clients could not install the official clients")
+
+    def kaggle(self, *words: str | Path) -> float:
+        """Seconds of a `kaggle` command, from its start to its end."""
+        begin = time.perf_counter()
+        self._run("kaggle", *words)
+        return time.perf_counter() - begin
 
     def download(self, slug: str, cache: Path) -> tuple[float, Path]:
         """Seconds of `kagglehub.model_download` of a version, and the folder it made."""
-        environ = {
-            **self._stage.environ,
-            "KAGGLE_API_ENVIRONMENT": "LOCALHOST",
-            "HTTP_PROXY": self._stage.url,
-            "KAGGLE_USERNAME": "bench",
-            "KAGGLE_KEY": "any",
-            "KAGGLEHUB_CACHE": str(cache),
-        }
-        handle = f"{OWNER}/{MODEL}/pyTorch/{slug}/1"
+        self._environ["KAGGLEHUB_CACHE"] = str(cache)
+        seconds, path = self._kagglehub("model_download", f"{_instance(slug)}/1")
+        return seconds, Path(path)
+
+    def upload(self, slug: str, folder: Path) -> float:
+        """Seconds of `kagglehub.model_upload` of a folder as the next version."""
+        seconds, _ = self._kagglehub("model_upload", _instance(slug), folder, "", "notes")
+        return seconds
+
+    def _kagglehub(self, *words: str | Path) -> tuple[float, str]:
+        seconds, result = json.loads(self._run("python", "-c", _KAGGLEHUB, *words).splitlines()[-1])
+        return seconds, result
+
+    def _run(self, program: str, *words: str | Path) -> str:
         done = subprocess.run(
-            [self._python, "-c", _KAGGLEHUB, handle],
-            env=environ,
+            [self._programs / program, *words],
+            env=self._environ,
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             timeout=_DEADLINE,
             check=False,
         )
         if done.returncode:
-            raise RuntimeError(f"kagglehub failed: {done.stderr}")
-        seconds, path = json.loads(done.stdout.splitlines()[-1])
-        return seconds, Path(path)
+            raise RuntimeError(f"{program} failed: {done.stdout}{done.stderr}")
+        return done.stdout
+
+
+def _instance(slug: str) -> str:
+    return f"{OWNER}/{MODEL}/pyTorch/{slug}"

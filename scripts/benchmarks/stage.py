@@ -18,9 +18,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.planting import Planted, Sizes, plant
+from benchmarks.planting import Planted, Sizes, newest, plant
 
-_MODELFS = Path(sys.executable).parent / "modelfs"
+MODELFS = Path(sys.executable).parent / "modelfs"
 _DEADLINE = 60.0
 
 
@@ -31,9 +31,13 @@ class Mounted:
     path: Path
     cache: Path
 
+    def instance(self, slug: str) -> Path:
+        """The directory that a new version of that slug is written to."""
+        return self.path / "bench" / "model" / "pytorch" / slug
+
     def version(self, slug: str) -> Path:
         """The directory of the planted version of that slug."""
-        return self.path / "bench" / "model" / "pytorch" / slug / "1"
+        return self.instance(slug) / "1"
 
 
 class Stage:
@@ -61,6 +65,10 @@ class Stage:
         if slug not in self._planted:
             self._planted[slug] = plant(self.directory / "registry", slug, self.sizes)
         return self._planted[slug]
+
+    def newest(self, slug: str) -> tuple[int, dict[str, str]]:
+        """What the registry has as the newest version of that slug: number, digests by path."""
+        return newest(self.directory / "registry", slug)
 
     def tree(self, slug: str) -> Path:
         """The files of that version as ordinary ones, with their sizes; made once."""
@@ -90,7 +98,7 @@ class Stage:
         }
 
     @contextmanager
-    def mount(self, cache: Path | None = None) -> Iterator[Mounted]:
+    def mount(self, cache: Path | None = None, *options: str) -> Iterator[Mounted]:
         """A mount of the registry; with a cache of its own, removed afterwards, if none is given.
 
         What the registry told is remembered beside the cache, so a cache of its own knows nothing.
@@ -98,20 +106,20 @@ class Stage:
         folder = self.fresh("mount")
         path = folder / "mnt"
         path.mkdir()
-        words = [str(_MODELFS), "mount", str(path), "--foreground"]
+        words = [str(MODELFS), "mount", str(path), "--foreground", *options]
         words += ["--registry", f"kaggle+{self.url}", "--cache-dir", str(cache or folder / "cache")]
         with self._running(words, lambda _: path.is_mount(), folder / "log"):
             try:
                 yield Mounted(path, cache or folder / "cache")
             finally:
-                command = [str(_MODELFS), "umount", str(path)]
+                command = [str(MODELFS), "umount", str(path)]
                 subprocess.run(command, env=self.environ, check=True, timeout=_DEADLINE)
         shutil.rmtree(folder)
 
     @contextmanager
     def _served(self) -> Iterator[None]:
         registry = self.directory / "registry"
-        words = [str(_MODELFS), "serve", str(registry), "--open", "--port", "0", "--user", "bench"]
+        words = [str(MODELFS), "serve", str(registry), "--open", "--port", "0", "--user", "bench"]
 
         def is_ready(log: str) -> bool:
             if found := re.search(r"^serving .* at (http://\S+)$", log, re.MULTILINE):
