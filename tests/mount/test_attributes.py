@@ -19,27 +19,32 @@ BASE = "alice/bert/pytorch/base"
 WEIGHTS = f"{BASE}/1/weights.bin"
 
 
-@pytest.mark.parametrize("path", ["", "alice", BASE, f"{BASE}/1", f"{BASE}/1/.modelfs"])
-def test_a_directory_is_readable_and_not_writable(shown: Mounted, path: str) -> None:
-    told = os.stat(shown.path / path)
-    assert "dr-xr-xr-x" == stat.filemode(told.st_mode)
-    assert (os.getuid(), os.getgid(), 1) == (told.st_uid, told.st_gid, told.st_nlink)
-
-
+# What can be published to, edited or deleted says so: the kernel lets nobody but root try more.
 @pytest.mark.parametrize(
-    "path",
+    ("path", "mode"),
     [
-        WEIGHTS,
-        f"{BASE}/1/NOTES",
-        "alice/bert/model-metadata.json",
-        f"{BASE}/1/.modelfs/status.json",
+        ("", "drwxr-xr-x"),
+        ("alice", "drwxr-xr-x"),
+        (BASE, "drwxr-xr-x"),
+        (f"{BASE}/1", "dr-xr-xr-x"),
+        (f"{BASE}/1/.modelfs", "dr-xr-xr-x"),
+        (WEIGHTS, "-r--r--r--"),
+        (f"{BASE}/1/NOTES", "-r--r--r--"),
+        (f"{BASE}/1/.modelfs/status.json", "-r--r--r--"),
+        ("alice/bert/model-metadata.json", "-rw-r--r--"),
     ],
 )
-def test_a_file_is_readable_and_not_writable(shown: Mounted, path: str) -> None:
+def test_modes_and_owners_are_those_of_a_disk(shown: Mounted, path: str, mode: str) -> None:
     told = os.stat(shown.path / path)
-    assert "-r--r--r--" == stat.filemode(told.st_mode)
+    assert mode == stat.filemode(told.st_mode)
     assert (os.getuid(), os.getgid(), 1) == (told.st_uid, told.st_gid, told.st_nlink)
     assert (4096, -(-told.st_size // 512)) == (told.st_blksize, told.st_blocks)
+
+
+def test_a_read_only_mount_is_writable_nowhere(mounted: Mount, sample: Path) -> None:
+    mount = mounted(sample, "--read-only")
+    for path in ("", "alice", BASE, f"{BASE}/1", "alice/bert/model-metadata.json", WEIGHTS):
+        assert not os.stat(mount.path / path).st_mode & 0o222
 
 
 def test_times_are_the_registrys(shown: Mounted) -> None:

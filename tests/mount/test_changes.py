@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from mounting import Mounted
+from polling import wait_for
 
 BASE = "alice/bert/pytorch/base"
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -94,9 +95,21 @@ def test_a_level_refuses_new_names(path: str, top: Path, is_read_only: bool) -> 
         assert errno.EROFS == caught.value.errno, kind
 
 
-@pytest.mark.parametrize("path", [f"{BASE}/latest", "alice/bert/model-metadata.json"])
-def test_what_is_beside_the_versions_is_not_removed(path: str, top: Path) -> None:
+def test_the_latest_version_is_not_removed(top: Path) -> None:
     with pytest.raises(OSError) as caught:
-        os.unlink(top / path)
+        os.unlink(top / BASE / "latest")
     assert caught.value.errno in (errno.EROFS, errno.EPERM)
-    os.lstat(top / path)
+    os.lstat(top / BASE / "latest")
+
+
+def test_a_metadata_document_stays_whoever_removes_it(top: Path, is_read_only: bool) -> None:
+    """Programs remove what they are about to write anew."""
+    path = top / "alice/bert/model-metadata.json"
+    before = path.read_text()
+    if is_read_only:
+        with pytest.raises(OSError, match="Read-only"):
+            path.unlink()
+    else:
+        path.unlink()
+    wait_for(path.exists, 5.0, "the document is seen")
+    assert before == path.read_text()

@@ -19,12 +19,12 @@ class Deletions:
     """What was taken away of published things in this mount. Nothing, unless `is_allowed`."""
 
     def __init__(self, *, is_allowed: bool) -> None:
-        self._is_allowed = is_allowed
+        self.is_allowed = is_allowed
         self._hidden: set[_Key] = set()
 
     def check(self) -> None:
         """Raises NotPermitted in a mount that does not delete."""
-        if not self._is_allowed:
+        if not self.is_allowed:
             raise NotPermitted("nothing is deleted on the registry: mount with --allow-delete")
 
     def hide(self, registry: Registry, ref: Ref, path: str) -> None:

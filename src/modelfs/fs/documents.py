@@ -1,37 +1,58 @@
 """Editing the metadata documents of what is published.
 
-While a document is edited its text is local; when it is closed, or moved into place by an editor
-that writes a new file, it goes to the registry, and the registry's text is what counts again. A
-text that the registry does not take is refused to whoever closes it, and the reason is in a file
-beside it. No lock; two editors of one document overwrite each other, as on any disk.
+While somebody edits a document its text is local; when it is closed, or moved into place by an
+editor that writes a new file, it goes to the registry, and once nobody edits it the registry's text
+is what counts again. A text that the registry does not take is refused to whoever closes it, and
+the reason is in a file beside it. Two editors of one document overwrite each other, as on any disk.
+
+One lock guards which documents are edited and which local names stand for them; it is held for
+changes of single small files.
 """
 
 from __future__ import annotations
 
 import os
+import threading
+import time
+from collections.abc import Iterator
 from concurrent.futures import Executor
+from contextlib import contextmanager
 
 from modelfs.errors import Error, NotFound
 from modelfs.fs.staging import Staging
 from modelfs.model import Document
 from modelfs.refs import Ref
 from modelfs.registry.base import WritableRegistry
-from modelfs.waiting import Wait
+from modelfs.waiting import Clock, Wait
 
 # Tells why the last edit of a metadata document was refused.
 COMPLAINT = "METADATA_FAILED.txt"
+# A document goes only with what it describes. But `mv` and `install` remove one to make it anew, so
+# one that is removed is gone for as many seconds.
+_GONE = 2.0
 
 
 class Documents:
     """The metadata documents of `registry`; those being edited are in `staging`."""
 
     def __init__(
-        self, registry: WritableRegistry, staging: Staging, executor: Executor, wait: Wait
+        self,
+        registry: WritableRegistry,
+        staging: Staging,
+        executor: Executor,
+        wait: Wait,
+        clock: Clock = time.monotonic,
     ) -> None:
         self._registry = registry
         self._staging = staging
         self._executor = executor
         self._wait = wait
+        self._clock = clock
+        self._lock = threading.Lock()
+        # How many edit a document.
+        self._editors: dict[Ref, int] = {}
+        # Until when a document that was removed is gone.
+        self._gone: dict[Ref, float] = {}
 
     def is_document(self, ref: Ref) -> bool:
         """True for the name of a metadata document."""
@@ -47,52 +68,110 @@ class Documents:
             return False
         return True
 
+    def hide(self, ref: Ref) -> None:
+        """A published document is removed, for a moment."""
+        published = self._published_above(ref)
+        with self._lock:
+            self._gone[ref] = self._clock() + _GONE
+            self._remove(ref, published)
+
+    def hides(self, ref: Ref) -> bool:
+        """True for a document that was just removed."""
+        return self._clock() < self._gone.get(ref, 0.0)
+
     def copy(self, ref: Ref, target: Ref) -> None:
-        """Give the text of a published document a local name: its own, to be edited, or another."""
-        texts = [d.content for d in self._registry.documents(ref.parent) if d.name == ref.name]
-        if not texts:
-            raise NotFound(f"there is no {ref}")
-        self._write(target, texts[0])
+        """Give the text of a published document another, local name."""
+        text = self._text(ref)
+        with self._lock:
+            self._write(target, text)
 
-    def watcher(self, ref: Ref) -> _Watcher | None:
-        """Who has to be told when a local file above the drafts is written to."""
-        return _Watcher(self, ref) if self.is_document(ref) else None
+    def begin(self, ref: Ref, *, is_new: bool) -> None:
+        """Somebody edits a document: until as many `end`, it is local, with the text it has.
 
-    def moved_into_place(self, ref: Ref) -> None:
-        """An editor has renamed its file to `ref`."""
-        if self.is_document(ref) and self.is_published(ref.parent):
-            try:
-                self.send(ref)
-            finally:
-                self.drop(ref)
+        `is_new`: with one of his own.
+        """
+        with self._lock:
+            self._editors[ref] = self._editors.get(ref, 0) + 1
+            self._gone.pop(ref, None)
+            is_here = is_new or self._staging.holds(ref)
+        if is_here:
+            return
+        try:
+            text = self._text(ref)
+        except Error:
+            self.end(ref)
+            raise
+        with self._lock:
+            if not self._staging.holds(ref):
+                self._write(ref, text)
+
+    def end(self, ref: Ref) -> None:
+        """Who edited it does so no more; of what is published the registry's text counts again."""
+        is_published, published = self.is_published(ref.parent), self._published_above(ref)
+        with self._lock:
+            self._editors[ref] -= 1
+            if self._editors[ref]:
+                return
+            del self._editors[ref]
+            if is_published:
+                self._remove(ref, published)
+
+    @contextmanager
+    def moving(self, ref: Ref) -> Iterator[None]:
+        """An editor renames its file to `ref`; if that is a document, it is sent."""
+        if not self.is_document(ref):
+            yield
+            return
+        self.begin(ref, is_new=True)
+        try:
+            yield
+            self.send(ref)
+        finally:
+            self.end(ref)
+
+    def watcher(self, ref: Ref, *, is_new: bool) -> _Watcher | None:
+        """Begin to edit, if it is a document: who is told of what is written, and of the end."""
+        if not self.is_document(ref):
+            return None
+        self.begin(ref, is_new=is_new)
+        return _Watcher(self, ref)
 
     def send(self, ref: Ref) -> None:
         """Send the local text of a document to the registry, if that has what it describes."""
         if not self.is_published(ref.parent):
             return
+        try:
+            content = self._staging.path(ref).read_bytes()
+        except FileNotFoundError:
+            return  # somebody removed it while it was being written
         complaint = ref.parent.child(COMPLAINT)
         try:
-            document = Document(ref.name, self._staging.path(ref).read_bytes())
+            document = Document(ref.name, content)
             self._wait(self._executor.submit(self._registry.update, ref.parent, document))
         except Error as exc:
-            self._write(complaint, f"{ref.name} was not changed: {exc}\n".encode())
+            with self._lock:
+                self._write(complaint, f"{ref.name} was not changed: {exc}\n".encode())
             raise
         if self._staging.holds(complaint):
-            self._remove(complaint)
-
-    def drop(self, ref: Ref) -> None:
-        """Nobody edits the document any more: the registry's text is what counts."""
-        if self._staging.holds(ref) and self.is_published(ref.parent):
-            self._remove(ref)
+            self.forget(complaint)
 
     def forget(self, ref: Ref) -> None:
-        """A local file above the drafts is gone; so are directories that were only for it."""
-        self._staging.forget(ref)
-        above = ref.parent
-        while above.parts and not self._staging.names(above) and self.is_published(above):
-            os.rmdir(self._staging.path(above))
-            self._staging.forget(above)
-            above = above.parent
+        """Remove a local file above the drafts, and directories that were only for it."""
+        published = self._published_above(ref)
+        with self._lock:
+            self._remove(ref, published)
+
+    def _text(self, ref: Ref) -> bytes:
+        for document in self._registry.documents(ref.parent):
+            if document.name == ref.name:
+                return document.content
+        raise NotFound(f"there is no {ref}")
+
+    def _published_above(self, ref: Ref) -> list[Ref]:
+        """What is above `ref` and published, nearest first."""
+        return [above for above in reversed(list(ref.ancestors())) if self.is_published(above)]
+
+    # Under the lock.
 
     def _write(self, ref: Ref, text: bytes) -> None:
         if not self._staging.is_directory(ref.parent):
@@ -100,9 +179,14 @@ class Documents:
         self._staging.path(ref).write_bytes(text)
         self._staging.note(ref)
 
-    def _remove(self, ref: Ref) -> None:
+    def _remove(self, ref: Ref, published: list[Ref]) -> None:
+        self._staging.forget(ref)  # first: whoever does not find the file looks again, elsewhere
         self._staging.path(ref).unlink(missing_ok=True)
-        self.forget(ref)
+        for above in published:
+            if not above.parts or not self._staging.holds(above) or self._staging.names(above):
+                return
+            os.rmdir(self._staging.path(above))
+            self._staging.forget(above)
 
 
 class _Watcher:
@@ -123,4 +207,4 @@ class _Watcher:
             self._documents.send(self._ref)
 
     def closed(self) -> None:
-        self._documents.drop(self._ref)
+        self._documents.end(self._ref)

@@ -11,12 +11,11 @@ import errno
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from modelfs.errors import (
     DeadlinePassed,
-    Error,
     Exists,
     Interrupted,
     InvalidName,
@@ -153,14 +152,20 @@ class Local:
             self.publisher.cancel(ref)
         self._staging.remove(ref)
 
+    def outlast(self, ref: Ref) -> None:
+        """What was in `ref` is deleted; it stays, though the registry may not have it any more."""
+        if ref.parts and not self._staging.holds(ref) and not self.documents.is_published(ref):
+            self._staging.make(ref)
+
     def unlink(self, ref: Ref, path: str) -> None:
         """Remove a file. A draft from which files are removed is not to be published as it is."""
-        if path and not is_junk(path) and self.publisher.draft(ref).is_frozen:
+        if not path:
+            self.documents.forget(ref)
+            return
+        if not is_junk(path) and self.publisher.draft(ref).is_frozen:
             self.publisher.cancel(ref)
         with self._changing(ref, path):
             os.unlink(self.path(ref, path))
-        if not path:
-            self.documents.forget(ref)
 
     def symlink(self, ref: Ref, path: str, target: str) -> None:
         with self._making(ref, path):
@@ -180,14 +185,16 @@ class Local:
             return
         # What becomes the notes was never one of the files.
         told = NOTES if old_path and path == NOTES else old_path
-        with self._changing(old_ref, told), self._making(ref, path):
+        with (
+            nullcontext() if path else self.documents.moving(ref),
+            self._changing(old_ref, told),
+            self._making(ref, path),
+        ):
             os.rename(self.path(old_ref, old_path), self.path(ref, path))
         if not old_path:
             self.documents.forget(old_ref)
         if path == NOTES and self.path(ref, path).stat().st_size:
             self.noted(ref)
-        elif not path:
-            self.documents.moved_into_place(ref)
 
     def _rename_level(self, old: Ref, new: Ref, path: str) -> None:
         if path or new.depth != old.depth:
@@ -261,21 +268,22 @@ class Local:
         """Open a file; with `mode`, make it first. What is written is told to whom it concerns."""
         keep = os.O_ACCMODE | os.O_EXCL | os.O_TRUNC | os.O_SYNC | os.O_DSYNC
         ours = flags & keep | os.O_NOFOLLOW | os.O_CLOEXEC
-        if mode is None:
-            fd = os.open(self.path(ref, path), ours & ~os.O_EXCL)
-        else:
-            with self._making(ref, path):
-                fd = os.open(self.path(ref, path), ours | os.O_CREAT, mode)
+        is_new = mode is not None
+        watcher = self._watcher(ref, path, is_new=is_new) if is_written(flags) else None
         try:
-            return LocalHandle(fd, self._watcher(ref, path) if is_written(flags) else None)
-        except Error:
-            os.close(fd)
+            with self._making(ref, path) if is_new else nullcontext():
+                how = ours | os.O_CREAT if is_new else ours & ~os.O_EXCL
+                fd = os.open(self.path(ref, path), how, mode or 0)
+        except BaseException:
+            if watcher is not None:
+                watcher.closed()
             raise
+        return LocalHandle(fd, watcher)
 
-    def _watcher(self, ref: Ref, path: str) -> Watcher | None:
+    def _watcher(self, ref: Ref, path: str, *, is_new: bool) -> Watcher | None:
         """Who is told of changes; nobody, of what is never sent: editors keep such files open."""
         if not path:
-            return self.documents.watcher(ref)
+            return self.documents.watcher(ref, is_new=is_new)
         return None if is_junk(path) else _DraftWatcher(self, ref, path)
 
     # What may be made, and who is told.

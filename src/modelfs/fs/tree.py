@@ -214,15 +214,16 @@ class Tree:
         return Node(Kind.LINK, ino, size=len(content), mtime=mtime, content=content)
 
     def _listing_of_level(self, registry: Registry, ref: Ref) -> Iterator[Listed]:
+        """What is there because of something else comes first: `rm -r` asks for it before that."""
         entries = registry.children(ref)
-        for entry in entries:
-            yield entry.name, Kind.DIRECTORY, self._level(registry, ref.child(entry.name), 0.0).ino
-        for name in registry.traits.documents_of(ref):
-            yield name, Kind.FILE, inode(identity(registry.traits.identity, ref, name))
         if ref.depth == registry.traits.depth - 1 and _highest([e.name for e in entries]):
             yield LATEST, Kind.LINK, inode(identity(registry.traits.identity, ref, LATEST))
         for name in self._aliases_of(registry, ref):
             yield name, Kind.LINK, inode(identity(registry.traits.identity, ref, name))
+        for name in registry.traits.documents_of(ref):
+            yield name, Kind.FILE, inode(identity(registry.traits.identity, ref, name))
+        for entry in entries:
+            yield entry.name, Kind.DIRECTORY, self._level(registry, ref.child(entry.name), 0.0).ino
 
     # Below a version.
 

@@ -77,11 +77,11 @@ def pack_stat(
     return bytes(stat)
 
 
-def pack_status(status: os.stat_result) -> bytes:
-    """`struct stat` of this platform, of a file on a disk; its number is told apart from ours."""
+def pack_status(status: os.stat_result, uid: int, gid: int) -> bytes:
+    """`struct stat` of a file on a disk and of that owner; its number is told apart from ours."""
     stat = load().c_stat()
     stat.st_mode, stat.st_ino, stat.st_nlink = status.st_mode, local_ino(status), status.st_nlink
-    stat.st_uid, stat.st_gid = status.st_uid, status.st_gid
+    stat.st_uid, stat.st_gid = uid, gid
     stat.st_size, stat.st_blksize, stat.st_blocks = status.st_size, 4096, status.st_blocks
     times = (status.st_atime_ns, status.st_mtime_ns, status.st_ctime_ns)
     specs = (stat.st_atimespec, stat.st_mtimespec, stat.st_ctimespec)

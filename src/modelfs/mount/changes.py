@@ -12,16 +12,15 @@ import stat
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor
 
-from modelfs.errors import NotFound, NotPermitted, ReadOnly
+from modelfs.errors import NotFound, NotPermitted, ReadOnly, Unsupported
 from modelfs.fs.deleting import Deletions
 from modelfs.fs.handles import Handles
 from modelfs.fs.local import Local
-from modelfs.fs.nodes import Node
-from modelfs.fs.tree import Listed, Place, Tree
+from modelfs.fs.nodes import Kind, Node
+from modelfs.fs.tree import LATEST, Listed, Place, Tree
 from modelfs.fs.writing import LocalHandle
 from modelfs.model import NOTES, RESERVED
 from modelfs.mount.binding import Opened
-from modelfs.registry.base import WritableRegistry
 from modelfs.waiting import Wait
 
 
@@ -63,7 +62,19 @@ class Changes:
         local = self.local(place)
         if local is not None and place.path and local.is_draft(place.ref):
             return local.hidden(place.ref, place.path)
+        if local is not None and not place.path and local.documents.hides(place.ref):
+            raise NotFound(f"removed: {place.ref}")
         return self._tree.node(place)
+
+    def can_change(self, place: Place, node: Node) -> bool:
+        """True for a published thing that its owner may do something to.
+
+        The kernel lets nobody but root try what the mode forbids.
+        """
+        if self.local(place) is None:
+            return False
+        is_directory = node.kind is Kind.DIRECTORY
+        return is_directory and self._deletions.is_allowed if place.is_in_version else True
 
     def listing(self, place: Place) -> Iterator[Listed]:
         """What the directory at `place` lists: what is published, with what is local over it."""
@@ -115,24 +126,37 @@ class Changes:
 
     def unlink(self, path: str) -> None:
         place = self._tree.place(path)
-        if holder := self.holder(place):
+        local = self.local(place)
+        if local is not None and self._is_published_document(place, local):
+            self.node(place)
+            local.documents.hide(place.ref)
+        elif holder := self.holder(place):
             holder.unlink(place.ref, place.path)
-            return
-        self._deletions.hide(self._deletable(place), *place.name)
+        elif local is not None and place.ref.name == LATEST and not place.path:
+            self._deletions.check()  # it is where the highest version is, or nowhere
+        else:
+            self._deletions.hide(self._deletable(place).registry, *place.name)
 
     def rmdir(self, path: str) -> None:
         place = self._tree.place(path)
-        if holder := self.holder(place):
+        holder = self.holder(place)
+        if holder and (place.path or not holder.documents.is_published(place.ref)):
             holder.rmdir(place.ref, place.path)
             return
-        registry = self._deletable(place)
+        local = self._deletable(place)
         if place.path:
             self._check_empty(place)
-            self._deletions.hide(registry, *place.name)
+            self._deletions.hide(local.registry, *place.name)
             return
-        deleting = self._executor.submit(registry.delete, place.ref)
-        self._wait(deleting)
-        self._deletions.forget(registry, place.ref)
+        if holder:
+            holder.rmdir(place.ref, "")  # not empty, if there are drafts in it
+        try:
+            self._wait(self._executor.submit(local.registry.delete, place.ref))
+        except Unsupported:
+            if any(self._tree.listing(place)):
+                raise
+        self._deletions.forget(local.registry, place.ref)
+        local.outlast(place.ref.parent)
 
     def rename(self, old_path: str, new_path: str) -> None:
         old, new = self._tree.place(old_path), self._tree.place(new_path)
@@ -173,7 +197,15 @@ class Changes:
         if path is None:
             raise ReadOnly("published content does not change")
         place, local = self._editable(path)
-        local.truncate(place.ref, place.path, length)
+        if place.path:
+            local.truncate(place.ref, place.path, length)
+            return
+        handle = local.open(place.ref, "", os.O_WRONLY)
+        try:
+            handle.truncate(length)
+            handle.flush()
+        finally:
+            handle.close()
 
     def setxattr(self, path: str, name: str, value: bytes, flags: int) -> None:
         place, local = self._existing(path)
@@ -217,34 +249,39 @@ class Changes:
         return place, holder
 
     def _attributed(self, path: str) -> tuple[Place, Local] | None:
-        """As `_existing`; None for notes that have just been published.
+        """As `_existing`; None for notes and documents that are published by now.
 
         With their close they were; who wrote them goes on to set a mode or times, and has done
         nothing wrong.
         """
         place = self._tree.place(path)
+        local = self.local(place)
         if place.path == NOTES and self._tree.is_new(place):
+            return None
+        if local is not None and self._is_published_document(place, local):
             return None
         return self._existing(path)
 
     def _editable(self, path: str) -> tuple[Place, Local]:
-        """As `_existing`; a published document becomes local first."""
+        """As `_existing`, or a published document."""
         place = self._tree.place(path)
         local = self.local(place)
-        if local is not None and not place.path and not local.holds(place.ref):
-            if not local.documents.is_document(place.ref):
-                raise self._refusal(place)
-            local.documents.copy(place.ref, place.ref)
+        if local is not None and self._is_published_document(place, local):
+            return place, local
         return self._existing(path)
 
-    def _deletable(self, place: Place) -> WritableRegistry:
-        """The registry of something published that may be deleted."""
+    def _is_published_document(self, place: Place, local: Local) -> bool:
+        if place.path or not local.documents.is_document(place.ref):
+            return False
+        return local.documents.is_published(place.ref.parent)
+
+    def _deletable(self, place: Place) -> Local:
+        """The local part of where something published may be deleted."""
         local = self.local(place)
         if local is None or not place.ref.parts:
             raise self._refusal(place)
-        self._tree.node(place)  # NotFound, if it is not there
         self._deletions.check()
-        return local.registry
+        return local
 
     def _check_empty(self, place: Place) -> None:
         for name, _, _ in self._tree.listing(place):

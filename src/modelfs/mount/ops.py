@@ -39,6 +39,8 @@ _ORDINARY |= {errno.ENODATA, errno.ELOOP, errno.EXDEV}
 
 _SERVED = {"getattr", "readlink", "opendir", "readdir", "releasedir", "open", "read_buf", "release"}
 _SERVED |= {"flush", "fsync", "statfs", "getxattr", "listxattr", "init", "destroy"}
+# Find something by its name.
+_LOOKING = {"getattr", "readlink", "opendir", "open", "getxattr", "listxattr"}
 # Of `Changes`; refused with EROFS in a mount that changes nothing.
 _CHANGES = {"mknod", "mkdir", "unlink", "rmdir", "symlink", "rename", "link", "chmod", "chown"}
 _CHANGES |= {"truncate", "utimens", "create", "write", "setxattr", "removexattr"}
@@ -80,6 +82,7 @@ class Ops:
         self._changes = changes
         self._reply = reply
         self._owner = (uid, gid)
+        self._daemon = (os.getuid(), os.getgid())
         self._mask = ~umask
         self._listings: dict[int, list[Listed]] = {}
         self._numbers = itertools.count(1)
@@ -95,7 +98,13 @@ class Ops:
         try:
             if operation in _CHANGES:
                 return getattr(self._changes, operation)(*args)
-            return getattr(self, f"_{operation}")(*args)
+            method = getattr(self, f"_{operation}")
+            try:
+                return method(*args)
+            except FileNotFoundError:
+                if operation not in _LOOKING:
+                    raise
+                return method(*args)  # what was local a moment ago may be published now
         except (NotFound, ReadOnly, NotPermitted, Unsupported, Interrupted) as exc:
             raise OSError(exc.errno, str(exc)) from exc
         except Error as exc:
@@ -123,14 +132,14 @@ class Ops:
     def _getattr(self, path: str | None, number: int | None = None) -> bytes:
         if path is None:
             found = self._handles[number or 0].stat()
-            return self._stat(found) if isinstance(found, Node) else pack_status(found)
+            return self._stat(found) if isinstance(found, Node) else self._local_stat(found)
         reply = self._reply()
         place = self._tree.place(path, is_inside=not (reply.is_lookup or reply.is_link))
         if holder := self._changes.holder(place):
             status = holder.stat(place.ref, place.path)
             if stat.S_ISDIR(status.st_mode):
                 self._reply().valid = _SHORTLY
-            return pack_status(status)
+            return self._local_stat(status)
         try:
             node = self._changes.node(place)
         except NotFound:
@@ -138,13 +147,18 @@ class Ops:
                 self._reply().valid = _FOREVER  # nor will there ever be such a file
             raise
         reply.is_link = node.kind is Kind.LINK
-        return self._stat(node)
+        return self._stat(node, stat.S_IWUSR if self._changes.can_change(place, node) else 0)
 
-    def _stat(self, node: Node) -> bytes:
+    def _local_stat(self, status: os.stat_result) -> bytes:
+        """What we made on the disk belongs to whom the rest of the mount belongs to."""
+        owner = status.st_uid, status.st_gid
+        return pack_status(status, *(self._owner if owner == self._daemon else owner))
+
+    def _stat(self, node: Node, more: int = 0) -> bytes:
         self._reply().valid = _FOREVER if node.is_fixed else _SHORTLY
         uid, gid = self._owner
         return pack_stat(
-            mode=node.kind & self._mask,
+            mode=(node.kind | more) & self._mask,
             ino=node.ino,
             # 1 for directories tells find(1) that it cannot save looks by counting links.
             nlink=1,
