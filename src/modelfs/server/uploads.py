@@ -107,14 +107,18 @@ class Receiver:
             # Somebody asks about it just now, and the store looks after it.
             raise Unavailable("the upload is busy: ask how much is here") from exc
         try:
-            await self._copy(request, writer, stop - start)
-            return await _unbroken(writer.finish)
-        finally:
+            rest = await self._copy(request, writer, stop - start)
+        except BaseException:
             # Makes what came durable, so it is not for the event loop's thread.
             await _unbroken(writer.__exit__, None, None, None)
+            raise
+        return await _unbroken(_finished, writer, rest)
 
-    async def _copy(self, request: web.Request, writer: UploadWriter, size: int) -> None:
-        """Write the request's body, at most `size` bytes of it; what came before a cut counts."""
+    async def _copy(self, request: web.Request, writer: UploadWriter, size: int) -> bytes:
+        """Write the request's body, at most `size` bytes of it; what came before a cut counts.
+
+        The last piece is given back: a small file takes one hop to a thread less that way.
+        """
         pending = bytearray()
         left = size
         try:
@@ -126,9 +130,11 @@ class Receiver:
                 if len(pending) >= _PIECE:
                     piece, pending = bytes(pending), bytearray()
                     await _unbroken(writer.write, piece)
-        finally:
+        except BaseException:
             if pending and left >= 0:
                 await _unbroken(writer.write, bytes(pending))
+            raise
+        return bytes(pending)
 
     async def _drain(self, request: web.Request, size: int) -> None:
         """Read and forget a body that is here already, so that its sender reads the answer."""
@@ -143,6 +149,12 @@ class Receiver:
             raise web.HTTPRequestTimeout() from exc
         except web.RequestPayloadError as exc:
             raise ConnectionResetError("the body was cut") from exc
+
+
+def _finished(writer: UploadWriter, rest: bytes) -> Upload:
+    with writer:
+        writer.write(rest)
+        return writer.finish()
 
 
 async def _unbroken(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
