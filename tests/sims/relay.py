@@ -3,22 +3,43 @@
 from __future__ import annotations
 
 import http.client
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import TracebackType
 from urllib.parse import urlsplit
 
 from sims.raw import DROP, RawServer, Request, Script, head
 
 
+@dataclass(frozen=True)
+class Answered:
+    """What the server said."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def script(self) -> Script:
+        return [head(self.status, self.headers) + self.body]
+
+
+# Answers a request, after handing it on or instead.
+Meddle = Callable[[Request, Callable[[Request], Answered]], Script]
+
+
 class Relay:
     """A way to the server at `url`. A context manager.
 
     The answer to a request whose path ends with one in `losing` is lost, once for each time that
-    it is in there, after the server has done what was asked.
+    it is in there, after the server has done what was asked. `meddle`, if there is one, answers
+    in place of the relay; it is given the request, and what hands one on.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, meddle: Meddle | None = None) -> None:
         self._target = urlsplit(url)
         self._server = RawServer(self._answer, "relay")
+        self._meddle = meddle
         self.losing: list[str] = []
 
     @property
@@ -34,6 +55,16 @@ class Relay:
         return [item.message for item in self.requests if item.path.endswith(f"/{method}")]
 
     def _answer(self, request: Request) -> Script:
+        if self._meddle is not None:
+            return self._meddle(request, self._hand_on)
+        answered = self._hand_on(request)
+        for ending in self.losing:
+            if request.path.endswith(ending):
+                self.losing.remove(ending)
+                return [DROP]
+        return answered.script
+
+    def _hand_on(self, request: Request) -> Answered:
         connection = http.client.HTTPConnection(
             self._target.hostname or "", self._target.port, timeout=30
         )
@@ -44,12 +75,8 @@ class Relay:
             body = answer.read()
         finally:
             connection.close()
-        for ending in self.losing:
-            if request.path.endswith(ending):
-                self.losing.remove(ending)
-                return [DROP]
         kept = {key: value for key, value in answer.getheaders() if key != "Transfer-Encoding"}
-        return [head(answer.status, {**kept, "Content-Length": str(len(body))}) + body]
+        return Answered(answer.status, {**kept, "Content-Length": str(len(body))}, body)
 
     def __enter__(self) -> Relay:
         self._server.start()
