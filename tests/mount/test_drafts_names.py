@@ -12,7 +12,7 @@ import pytest
 
 from mount.conftest import Mount
 from mounting import Mounted
-from published import BASE, state
+from published import BASE, held, settled, state
 from sims.content import BERT, Model, plant
 
 
@@ -220,3 +220,29 @@ def test_a_second_mount_of_the_same_state_reads_and_says_why_it_does_not_write(
     second.stop()
     third = mounted(registry, name="one")
     assert "open" == state(third.path / BASE / "4")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody else")
+def test_who_is_not_root_makes_drafts_and_edits_documents(mounted: Mount, registry: Path) -> None:
+    """The kernel lets others do only what modes and owners allow."""
+    nobody = ("--allow-other", "--uid", "65534", "--gid", "65534")
+    mount = mounted(registry, *nobody, "--settle", "0.2")
+    script = (
+        f"mkdir {BASE}/4; cp /etc/hostname {BASE}/4/f; chmod 600 {BASE}/4/f; echo x >> {BASE}/4/f;"
+        " mkdir -p alice/new/jax/it/1; sed -i 's/of tests/of mine/' alice/bert/model-metadata.json;"
+        f" cp /etc/hostname {BASE}/4/NOTES; test ! -w {BASE}/1/config.json; rm -r alice/new"
+    )
+    done = subprocess.run(
+        ["sh", "-ec", script],
+        cwd=mount.path,
+        user=65534,
+        group=65534,
+        extra_groups=[],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (0, "") == (done.returncode, done.stderr)
+    settled(mount.path / BASE / "4")
+    with held(registry) as holdings:
+        assert "of mine" == holdings.metadata("alice/bert")["subtitle"]

@@ -152,6 +152,7 @@ def test_what_makes_no_sense_is_refused_at_the_close(desk: Desk, kind: str) -> N
     assert before == desk.told(MODEL)
     wait_for(lambda: old == path.read_text(), 5.0, "the old text stays")
     complaint = desk.mount.path / "alice/bert" / COMPLAINT
+    wait_for(complaint.exists, 5.0, "what the kernel took for missing is seen")
     assert "was not changed" in complaint.read_text()
     assert reason in complaint.read_text()
     assert COMPLAINT in os.listdir(complaint.parent)

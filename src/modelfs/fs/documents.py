@@ -117,6 +117,12 @@ class Documents:
                 self._remove(ref, published)
 
     @contextmanager
+    def making(self) -> Iterator[None]:
+        """Local names above the drafts are made: no directory goes because it was empty."""
+        with self._lock:
+            yield
+
+    @contextmanager
     def moving(self, ref: Ref) -> Iterator[None]:
         """An editor renames its file to `ref`; if that is a document, it is sent."""
         if not self.is_document(ref):
@@ -185,8 +191,8 @@ class Documents:
         for above in published:
             if not above.parts or not self._staging.holds(above) or self._staging.names(above):
                 return
-            os.rmdir(self._staging.path(above))
             self._staging.forget(above)
+            os.rmdir(self._staging.path(above))
 
 
 class _Watcher:

@@ -133,10 +133,11 @@ class Local:
             return
         self._check_new(ref)
         documents = () if self._is_version(ref) else self.registry.blank(ref)
-        self._staging.make(ref)
-        for document in documents:
-            self.path(ref, document.name).write_bytes(document.content)
-            self._staging.note(ref.child(document.name))
+        with self.documents.making():
+            self._staging.make(ref)
+            for document in documents:
+                self.path(ref, document.name).write_bytes(document.content)
+                self._staging.note(ref.child(document.name))
         if self._is_version(ref):
             self.publisher.changed(ref, self.caller(), is_notes=False)
 
@@ -155,7 +156,8 @@ class Local:
     def outlast(self, ref: Ref) -> None:
         """What was in `ref` is deleted; it stays, though the registry may not have it any more."""
         if ref.parts and not self._staging.holds(ref) and not self.documents.is_published(ref):
-            self._staging.make(ref)
+            with self.documents.making():
+                self._staging.make(ref)
 
     def unlink(self, ref: Ref, path: str) -> None:
         """Remove a file. A draft from which files are removed is not to be published as it is."""
@@ -338,11 +340,14 @@ class Local:
             raise InvalidName(f"not a name, {fault}")
         if not path and self._is_version(ref) and _is_version_name(ref.name):
             raise InvalidName(f"a version is a directory: {ref}")
-        if not path and not self._staging.is_directory(ref.parent):
-            self._staging.make(ref.parent)
-        with self._changing(ref, path):
+        if path:
+            with self._changing(ref, path):
+                yield
+            return
+        with self.documents.making():
+            if not self._staging.is_directory(ref.parent):
+                self._staging.make(ref.parent)
             yield
-        if not path:
             self._staging.note(ref)
 
     @contextmanager

@@ -147,12 +147,13 @@ class Staging:
     def _discard(self, ref: Ref) -> Path:
         """Take a directory away, at once, whatever is being made beside it; under the lock."""
         trash = self._trash / str(time.time_ns())
+        # First: whoever does not find it looks again, elsewhere.
+        self._local = {other for other in self._local if other.parts[: ref.depth] != ref.parts}
         try:
             self.path(ref).chmod(0o700)
             self.path(ref).rename(trash)
         except FileNotFoundError:
             pass
-        self._local = {other for other in self._local if other.parts[: ref.depth] != ref.parts}
         return trash
 
     def read_journal(self, ref: Ref) -> dict[str, Any]:
