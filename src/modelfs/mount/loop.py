@@ -3,7 +3,7 @@
 libfuse's own loop starts a thread per concurrent request, all of which fight for the interpreter
 lock; a single thread would let one stalled read stop the mount. Here a small number of threads
 (`workers`) serve, and a thread that has to wait says so first (`wait`), so that another takes its
-place; when it is done waiting it finishes its request and leaves if there are enough others.
+place; when it is done waiting it finishes its request and rests if there are enough others.
 
 Owns: the threads, and for each request that waits, the means to interrupt it. One lock guards the
 counts; it is never held across a call into libfuse or a wait.
@@ -26,6 +26,7 @@ from typing import Any, TypeVar
 from modelfs.errors import DeadlinePassed, Error, Interrupted
 from modelfs.mount import wire
 from modelfs.mount.passthrough import Passthrough
+from modelfs.mount.spares import Spares
 from modelfs.waiting import DEADLINE, wait
 
 log = logging.getLogger(__name__)
@@ -149,6 +150,7 @@ class SessionLoop:
         self._serving = 0  # threads that read or serve, guarded by the lock
         self._threads = 0  # all of them, guarded by the lock
         self._busy = 0  # requests being served, guarded by the lock
+        self._spares = Spares()
         self._waiting: dict[int, _Waiter] = {}
         self._open_files = _OpenFiles()
         self._passthrough = passthrough
@@ -237,9 +239,13 @@ class SessionLoop:
         log.debug("requests are still being served")
 
     def _start_thread(self) -> None:
+        """Have one thread more that serves."""
+        with self._lock:
+            self._serving += 1
+        if self._spares.call():
+            return
         with self._lock:
             self._threads += 1
-            self._serving += 1
             number = self._threads
         threading.Thread(target=self._serve, name=f"fuse-{number}", daemon=True).start()
 
@@ -287,14 +293,20 @@ class SessionLoop:
         return True
 
     def _is_surplus(self) -> bool:
-        """The request is done; true if this thread should leave, since others suffice."""
+        """The request is done; true if this thread should leave, since others suffice.
+
+        Before that it rests: it may be called back, counted as serving.
+        """
         with self._lock:
             self._busy -= 1
             if self._serving <= self._workers:
                 return False
             self._serving -= 1
+        if self._spares.rest():
+            return False
+        with self._lock:
             self._threads -= 1
-            return True
+        return True
 
     def _process(self, request: wire.Request, memory: Any, length: int) -> None:
         if request.opcode == wire.Op.INTERRUPT:
