@@ -55,7 +55,7 @@ def cases(sizes: Sizes) -> list[Case[Stage]]:
             ),
             Case(f"stat-{count}", f"stat of {count:,} known names", name, _stat(count), 3, count),
         ]
-    return found + writing.cases()
+    return found + writing.cases(sizes)
 
 
 # Reading what is in the cache.

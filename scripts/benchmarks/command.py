@@ -32,7 +32,7 @@ def main(root: Path, words: Sequence[str]) -> int:
     ]
     if options.list or not chosen:
         for case in cases(sizes):
-            print(f"{case.name:18} {case.what}; rival: {case.rival}")
+            print(f"{case.name:24} {case.what}; rival: {case.rival}")
         return 0 if options.list else 2
     # Not the system's temporary directory, which may be memory: what is read comes from a disk.
     folder = Path(options.folder or root / ".bench")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks import reading
 from benchmarks.measure import Case, Pair
-from benchmarks.planting import FRAMEWORK, MODEL, OWNER
+from benchmarks.planting import FRAMEWORK, MODEL, OWNER, Sizes
 from benchmarks.rivals import Official
 from benchmarks.stage import MODELFS, Mounted, Stage
 
@@ -30,21 +30,22 @@ Source = Callable[[Stage], Path]
 Publish = Callable[[Official, Path], float]
 
 
-def cases() -> list[Case[Stage]]:
+def cases(sizes: Sizes) -> list[Case[Stage]]:
     """All cases of this module, in the order of the table."""
     large, many, below = _large, partial(_many, ""), partial(_many, "data")
-    native = "a directory of the same disk"
+    native, small = "a directory of the same disk", f"{sizes.parts:,} small files"
     found = [
         Case("draft-large", "cp -r of 8 large files into a draft", native, partial(_draft, large)),
-        Case("draft-many", "cp -r of 1,000 small files", native, partial(_draft, many)),
+        Case("draft-many", f"cp -r of {small}", native, partial(_draft, many)),
     ]
-    rounds = 3
-    for name, what, source, rival, publish in (
-        ("large-kaggle", "publish 8 large files", large, "kaggle … create -r skip", _skip),
-        ("large-kagglehub", "the same", large, "kagglehub.model_upload", _hub),
-        ("many-kaggle", "publish 1,000 small files", many, "kaggle … create -r skip", _skip),
-        ("many-kaggle-tar", "the same, in a folder", below, "kaggle … create -r tar", _tar),
-        ("many-kagglehub", "publish 1,000 small files", many, "kagglehub.model_upload", _hub),
+    skipping, packing, hub = "kaggle … create -r skip", "kaggle … -r tar", "kagglehub.model_upload"
+    for name, what, source, rival, publish, rounds in (
+        ("large-kaggle", "publish 8 large files", large, skipping, _skip, 3),
+        ("large-kagglehub", "the same", large, hub, _hub, 3),
+        # One by one: a quarter of a minute a round.
+        ("many-kaggle", f"publish {small}", many, skipping, _skip, 2),
+        ("many-kaggle-tar", "the same, in a folder", below, packing, _tar, 3),
+        ("many-kagglehub", f"publish {small}", many, hub, _hub, 3),
     ):
         set_up = partial(_published, source, publish)
         found.append(Case(f"publish-{name}", what, rival, set_up, rounds))
