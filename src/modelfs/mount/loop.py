@@ -198,7 +198,7 @@ class SessionLoop:
     # The life of the loop.
 
     def end(self) -> None:
-        """Let `join` return. Safe in a signal handler and from any thread."""
+        """Let `join` return. Safe from any thread, but not in a signal handler."""
         self._ended.set()
 
     def start(self, session: Any, channel: Any) -> None:

@@ -23,13 +23,14 @@ _INTERVAL = 0.02
 def prepare(path: Path) -> None:
     """Make `path` a directory that can be mounted on; raises Usage, saying why it cannot be.
 
-    What a dead daemon left is taken away; a missing directory is made, and read-only, so that
-    nothing written into it while unmounted is taken for published.
+    What a dead daemon left is taken away; a missing directory is made: read-only, so that nothing
+    written into it while unmounted is taken for published, unless the helper that mounts for
+    ordinary users would refuse it then.
     """
     if is_stale(path):
         unmount(path, is_lazy=True)
     try:
-        path.mkdir(mode=0o555)
+        path.mkdir(mode=0o555 if os.geteuid() == 0 else 0o755)
     except FileExistsError:
         pass
     except OSError as exc:

@@ -12,6 +12,7 @@ import os
 import select
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -89,7 +90,8 @@ def serve(config: Config, options: Options, path: Path, ready: Callable[[], None
     def serving() -> None:
         # Only now: fusepy and libfuse have set theirs while they mounted.
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, lambda *_: loop.end())
+            # On a thread: the main one may be interrupted while it holds what `end` needs.
+            signal.signal(number, lambda *_: threading.Thread(target=loop.end).start())
         mountpoint.read_ahead(path, BLOCK)
         log.info("serving %s at %s", ", ".join(m.spec for m in config.registries), path)
         ready()
