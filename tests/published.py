@@ -34,7 +34,7 @@ def state(draft: Path) -> str:
 
 
 def settled(draft: Path, expected: str = "published") -> dict[str, Any]:
-    """Wait until a draft is published, or has failed; its status."""
+    """Wait until a draft is published, or has failed; its status, in which `version` is that."""
 
     def ended() -> dict[str, Any] | None:
         try:
@@ -45,7 +45,7 @@ def settled(draft: Path, expected: str = "published") -> dict[str, Any]:
 
     told = wait_for(ended, PUBLISHING, f"{draft} is published or has failed")
     assert expected == told["state"], told
-    return told
+    return {"version": told["ref"], **told}
 
 
 class Holdings:

@@ -142,7 +142,7 @@ def test_what_is_wrong_is_said_and_can_be_put_right(desk: Desk, kind: str) -> No
     done = desk.shell(f"({right or ':'}); rm -f more", cwd=draft)
     assert 0 == done.returncode, done.stderr
     assert "" == desk.save(draft)
-    version = settled(draft)["ref"]
+    version = settled(draft)["version"]
     with held(desk.registry) as holdings:
         assert FAILURE not in holdings.files(version)
     assert not os.path.exists(desk.mount.path / version / FAILURE)
@@ -280,7 +280,7 @@ def test_a_refusal_is_quoted_and_a_retry_works(remote: Remote, method: str) -> N
     assert_told(desk, draft, "Not on a Friday")
     way.refusing.clear()
     assert "" == desk.save(draft)
-    assert "alice/new/jax/it/1" == settled(draft)["ref"]
+    assert "alice/new/jax/it/1" == settled(draft)["version"]
     assert 1 == len(way.messages("StartBlobUpload")) - (method == "StartBlobUpload")
     with held(desk.registry) as holdings:
         assert ["1"] == holdings.names("alice/new/jax/it")

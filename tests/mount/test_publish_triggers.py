@@ -96,7 +96,7 @@ class Desk:
     def check(self, draft: Path, files: dict[str, bytes] | None = None, notes: str = WORDS) -> str:
         """The draft is published, whole; its version."""
         told = settled(draft)
-        version: str = told["ref"]
+        version: str = told["version"]
         with held(self._registry) as holdings:
             assert (FILES if files is None else files) == holdings.files(version)
             assert notes == holdings.notes(version)
