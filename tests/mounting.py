@@ -24,8 +24,9 @@ def is_mounted(path: Path) -> bool:
 def is_serving(path: Path) -> bool:
     """Whether something is mounted at `path` and answers."""
     try:
-        # Unlike stat, which the kernel may answer for a daemon that is gone.
-        return is_mounted(path) and bool(os.statvfs(path))
+        # Unlike stat, which the kernel may answer for a daemon that is gone. And this first: what
+        # a daemon left may be taken away in between, and then the directory below answers.
+        return bool(os.statvfs(path)) and is_mounted(path)
     except OSError:
         return False
 

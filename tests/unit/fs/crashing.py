@@ -84,7 +84,8 @@ def check(directory: Path) -> None:
     assert {DRAFT: Version(FILES, NOTES)} == desk.held.versions
     studio = Studio(directory, desk).start()
     assert [] == studio.staging.drafts()
-    assert [] == list((directory / "drafts" / "journal").iterdir())
+    for name in ("journal", "tree", "trash"):
+        assert [] == list((directory / "drafts" / name).iterdir()), name
     assert 1 == len([p for p in (directory / "drafts/receipts").iterdir() if p.suffix == ".json"])
     for file in desk.manifest(DRAFT).files:
         with studio.cache.open(
