@@ -132,6 +132,8 @@ class Staging:
         self._empty(ref, trash)
 
     def _empty(self, ref: Ref, trash: Path) -> None:
+        # A draft that came back after a power cut without its journal would be published again.
+        sync_directory(self._trash)
         self._journal_of(ref).unlink(missing_ok=True)
         remove_tree(trash)
 

@@ -203,8 +203,10 @@ class Ops:
         reply = self._reply()
         reply.offer = self._handles[number].whole_fd()
         reply.flags = OpenFlag.NOFLUSH  # nobody has written anything: no need to ask on close
+        # What the kernel has of a draft may be older than what was published of it.
+        keep_cache = is_kept and not self._tree.is_new(place)
         # What may change is read as it was at open, whatever size the kernel remembers.
-        return Opened(number, keep_cache=is_kept, direct_io=not node.is_fixed)
+        return Opened(number, keep_cache=keep_cache, direct_io=not node.is_fixed)
 
     def _read(self, size: int, offset: int, number: int) -> bytes | FileSlice:
         return self._handles[number].read(size, offset)
