@@ -20,11 +20,11 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, TypeVar
 
 from modelfs.errors import DeadlinePassed, Error, Interrupted
 from modelfs.mount import wire
+from modelfs.mount.openfiles import OpenFiles, process_of
 from modelfs.mount.passthrough import Passthrough
 from modelfs.mount.spares import Spares
 from modelfs.waiting import DEADLINE, wait
@@ -108,36 +108,6 @@ class _Current(threading.local):
         self.pid, self.reply, self.handle = request.pid, None, None
 
 
-class _OpenFiles:
-    """The handles of open files, by the kernel's number of the file.
-
-    Linux does not tell with fstat(2) which handle is meant, and libfuse finds a file only by its
-    name: of one that was unlinked it knows nothing.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._handles: dict[int, list[int]] = {}
-
-    def add(self, node: int, handle: int) -> None:
-        with self._lock:
-            self._handles.setdefault(node, []).append(handle)
-
-    def remove(self, node: int, handle: int) -> None:
-        with self._lock:
-            handles = self._handles.get(node, [])
-            if handle in handles:
-                handles.remove(handle)
-            if not handles:
-                self._handles.pop(node, None)
-
-    def find(self, node: int) -> int | None:
-        """One of the file's handles, if it is open."""
-        with self._lock:
-            handles = self._handles.get(node)
-            return handles[-1] if handles else None
-
-
 class SessionLoop:
     """Serves one mount of `library` (libfuse 2.9, loaded) until it ends."""
 
@@ -152,7 +122,7 @@ class SessionLoop:
         self._busy = 0  # requests being served, guarded by the lock
         self._spares = Spares()
         self._waiting: dict[int, _Waiter] = {}
-        self._open_files = _OpenFiles()
+        self._open_files = OpenFiles()
         self._passthrough = passthrough
         self._current = _Current()
         self._begun: Future[None] = Future()  # the kernel's first request was answered
@@ -193,7 +163,7 @@ class SessionLoop:
     @property
     def caller(self) -> int:
         """The process that is served; 0 if that cannot be told."""
-        return _process_of(self._current.pid)
+        return process_of(self._current.pid)
 
     # The life of the loop.
 
@@ -431,13 +401,3 @@ class SessionLoop:
             return False
         current.handle = self._open_files.find(current.node)
         return current.handle is not None
-
-
-def _process_of(thread: int) -> int:
-    """The process that a thread belongs to: the kernel tells us only the thread."""
-    try:
-        status = Path(f"/proc/{thread}/status").read_text()
-    except OSError:
-        return thread
-    found = (line for line in status.splitlines() if line.startswith("Tgid:"))
-    return int(next(found, f"Tgid: {thread}").split()[1])
