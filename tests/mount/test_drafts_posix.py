@@ -232,10 +232,11 @@ def test_a_published_file_is_not_linked_into_a_draft(draft: Path) -> None:
     assert errno.EROFS == raised(os.rename, published, draft / "f")
 
 
-def test_there_are_no_special_files(draft: Path) -> None:
+def test_there_are_no_special_files(draft: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert errno.EPERM == raised(os.mkfifo, draft / "fifo")
+    monkeypatch.chdir(draft)  # the name of a socket has room for 107 bytes
     with socket.socket(socket.AF_UNIX) as sock:
-        assert errno.EPERM == raised(sock.bind, os.path.relpath(draft / "socket"))
+        assert errno.EPERM == raised(sock.bind, "socket")
     assert [] == os.listdir(draft)
 
 
