@@ -42,10 +42,10 @@ def cases(sizes: Sizes) -> list[Case[Stage]]:
     for name, what, source, rival, publish, rounds in (
         ("large-kaggle", "publish 8 large files", large, skipping, _skip, 3),
         ("large-kagglehub", "the same", large, hub, _hub, 3),
-        # One by one: a quarter of a minute a round.
+        # Up to a quarter of a minute a round.
         ("many-kaggle", f"publish {small}", many, skipping, _skip, 2),
-        ("many-kaggle-tar", "the same, in a folder", below, packing, _tar, 3),
-        ("many-kagglehub", f"publish {small}", many, hub, _hub, 3),
+        ("many-kaggle-tar", "the same, in a folder", below, packing, _tar, 2),
+        ("many-kagglehub", f"publish {small}", many, hub, _hub, 2),
     ):
         set_up = partial(_published, source, publish)
         found.append(Case(f"publish-{name}", what, rival, set_up, rounds))
