@@ -32,6 +32,7 @@ WEIGHTS = f"{BASE}/1/weights.bin"
         (f"{BASE}/1/NOTES", "-r--r--r--"),
         (f"{BASE}/1/.modelfs/status.json", "-r--r--r--"),
         ("alice/bert/model-metadata.json", "-rw-r--r--"),
+        (f"{BASE}/model-instance-metadata.json", "-rw-r--r--"),
     ],
 )
 def test_modes_and_owners_are_those_of_a_disk(shown: Mounted, path: str, mode: str) -> None:

@@ -71,10 +71,13 @@ class Changes:
 
         The kernel lets nobody but root try what the mode forbids.
         """
-        if self.local(place) is None:
+        local = self.local(place)
+        if local is None:
             return False
-        is_directory = node.kind is Kind.DIRECTORY
-        return is_directory and self._deletions.is_allowed if place.is_in_version else True
+        is_document = not place.path and local.documents.is_document(place.ref)
+        if is_document or not place.is_in_version:
+            return True
+        return node.kind is Kind.DIRECTORY and self._deletions.is_allowed
 
     def listing(self, place: Place) -> Iterator[Listed]:
         """What the directory at `place` lists: what is published, with what is local over it."""
