@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+from polling import wait_for
 
 # Says when it begins, so that nobody has to guess. Ctrl-C ends it as it ends cat: a process that
 # handles the signal itself (Python does) is held in its read by the kernel until that ends.
@@ -25,6 +28,7 @@ class Reader:
     """A process that reads a file from `start` to its end."""
 
     def __init__(self, path: Path, start: int = 0) -> None:
+        self._path = path
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", _READ, path, str(start)],
             stdout=subprocess.PIPE,
@@ -33,8 +37,11 @@ class Reader:
         )
 
     def wait_until_reading(self) -> None:
+        """Until it has the file open, which it does nothing with but read."""
         assert self._process.stdout is not None
         assert "reading\n" == self._process.stdout.readline()
+        opened = Path(f"/proc/{self._process.pid}/fd")
+        wait_for(lambda: str(self._path) in [os.readlink(fd) for fd in opened.iterdir()])
 
     def signal(self, number: int) -> None:
         self._process.send_signal(number)
