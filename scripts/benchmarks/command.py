@@ -24,7 +24,7 @@ _ROUNDS = 5
 
 def main(root: Path, words: Sequence[str]) -> int:
     options = _parser().parse_args(words)
-    sizes = Sizes.small() if options.small else Sizes()
+    sizes = Sizes.small() if options.small else Sizes.full() if options.full else Sizes()
     chosen = [
         case
         for case in cases(sizes)
@@ -55,6 +55,8 @@ def _command(options: argparse.Namespace) -> str:
     words = ["scripts/bench", *(f"--case {part}" for part in options.case or ())]
     if options.small:
         words.append("--small")
+    if options.full:
+        words.append("--full")
     if options.rounds != _ROUNDS:
         words.append(f"--rounds {options.rounds}")
     return " ".join(words)
@@ -103,7 +105,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", metavar="FILE", help="append a line for each case to FILE")
     parser.add_argument("--markdown", action="store_true", help="print nothing but the page's part")
     parser.add_argument("--write-docs", action="store_true", help="into docs/performance.md")
-    parser.add_argument("--small", action="store_true", help="a sixteenth of the sizes, for a try")
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--small", action="store_true", help="a sixteenth of the sizes, for a try")
+    size.add_argument("--full", action="store_true", help="1 GiB also of what is published")
     parser.add_argument("--folder", metavar="DIR", help="where to work (default .bench)")
     parser.add_argument("--list", action="store_true", help="name the cases and end")
     return parser

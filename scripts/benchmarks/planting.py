@@ -44,6 +44,11 @@ class Sizes:
     def small(cls) -> Sizes:
         return cls(64 << 20, 16 << 20, (100, 1_000, 10_000), 2 << 20, 100)
 
+    @classmethod
+    def full(cls) -> Sizes:
+        """What is published or packed is 1 GiB as well: too much for five minutes."""
+        return cls(medium=1 << 30, part=128 << 20)
+
 
 @dataclass(frozen=True)
 class Planted:
