@@ -40,10 +40,10 @@ def cases(sizes: Sizes) -> list[Case[Stage]]:
         ),
         Case("random-1m", "1 MiB at random places of it", native, partial(_random, 1024, ())),
         Case(
-            "cold-curl", "read a file nobody has read", "curl of its address", partial(_cold, 1), 3
+            "cold-curl", "read a file nobody has read", "curl of its address", partial(_cold, 1), 2
         ),
-        Case("cold-curl-8", "the same", "8 curls, a range each", partial(_cold, 8), 3),
-        Case("cold-kagglehub", "copy a new version", "kagglehub.model_download", _copied, 3),
+        Case("cold-curl-8", "the same", "8 curls, a range each", partial(_cold, 8), 2),
+        Case("cold-kagglehub", "copy a new version", "kagglehub.model_download", _copied, 2),
         Case("first-byte", "first byte of a listed file", "one ranged GET", _first_byte),
         Case("first-byte-new", "the same, by path in a new mount", "one ranged GET", _first_look),
     ]

@@ -35,17 +35,19 @@ def cases(sizes: Sizes) -> list[Case[Stage]]:
     large, many, below = _large, partial(_many, ""), partial(_many, "data")
     native, small = "a directory of the same disk", f"{sizes.parts:,} small files"
     found = [
-        Case("draft-large", "cp -r of 8 large files into a draft", native, partial(_draft, large)),
-        Case("draft-many", f"cp -r of {small}", native, partial(_draft, many)),
+        Case(
+            "draft-large", "cp -r of 8 large files into a draft", native, partial(_draft, large), 3
+        ),
+        Case("draft-many", f"cp -r of {small}", native, partial(_draft, many), 3),
     ]
     skipping, packing, hub = "kaggle … create -r skip", "kaggle … -r tar", "kagglehub.model_upload"
     for name, what, source, rival, publish, rounds in (
-        ("large-kaggle", "publish 8 large files", large, skipping, _skip, 3),
-        ("large-kagglehub", "the same", large, hub, _hub, 3),
+        ("large-kaggle", "publish 8 large files", large, skipping, _skip, 2),
+        ("large-kagglehub", "the same", large, hub, _hub, 2),
         # Up to a quarter of a minute a round.
-        ("many-kaggle", f"publish {small}", many, skipping, _skip, 2),
-        ("many-kaggle-tar", "the same, in a folder", below, packing, _tar, 2),
-        ("many-kagglehub", f"publish {small}", many, hub, _hub, 2),
+        ("many-kaggle", f"publish {small}", many, skipping, _skip, 1),
+        ("many-kaggle-tar", "the same, in a folder", below, packing, _tar, 1),
+        ("many-kagglehub", f"publish {small}", many, hub, _hub, 1),
     ):
         set_up = partial(_published, source, publish)
         found.append(Case(f"publish-{name}", what, rival, set_up, rounds))
