@@ -107,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--write-docs", action="store_true", help="into docs/performance.md")
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--small", action="store_true", help="a sixteenth of the sizes, for a try")
-    size.add_argument("--full", action="store_true", help="1 GiB also of what is published")
+    size.add_argument("--full", action="store_true", help="1 GiB of all that is large")
     parser.add_argument("--folder", metavar="DIR", help="where to work (default .bench)")
     parser.add_argument("--list", action="store_true", help="name the cases and end")
     return parser

@@ -32,7 +32,7 @@ _MOMENT = 1_700_000_000.0
 class Sizes:
     """How large the single files are, and how many files the versions with many have."""
 
-    large: int = 1 << 30
+    large: int = 1 << 29
     # What is also packed and unpacked.
     medium: int = 1 << 28
     many: tuple[int, ...] = (1_000, 10_000, 100_000)
@@ -46,8 +46,8 @@ class Sizes:
 
     @classmethod
     def full(cls) -> Sizes:
-        """What is published or packed is 1 GiB as well: too much for five minutes."""
-        return cls(medium=1 << 30, part=128 << 20)
+        """1 GiB of everything that is large: too much for five minutes."""
+        return cls(1 << 30, 1 << 30, part=128 << 20)
 
 
 @dataclass(frozen=True)
