@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from hashlib import sha256
 from pathlib import Path
 
 import click
@@ -81,7 +80,7 @@ def mount(
     Returns when the mount serves. With several --registry NAME=SPEC each is a directory of its
     name. Nothing is downloaded, and nobody is asked, before something looks.
     """
-    from modelfs.mount import binding, session
+    from modelfs.mount import binding, records, session
     from modelfs.mount import mountpoint as points
     from modelfs.mount.passthrough import Choice
 
@@ -111,8 +110,7 @@ def mount(
         session.log_to(None, is_verbose=verbose)
         session.serve(config, options, path, ready=lambda: None)
         return 0
-    name = sha256(os.fsencode(path)).hexdigest()[:16]
-    log_file = config.state_dir / "log" / f"mount-{name}.log"
+    log_file = config.state_dir / "log" / f"mount-{records.name_of(path)}.log"
     session.log_to(log_file, is_verbose=verbose)
     return session.in_background(
         lambda ready: report(lambda: session.serve(config, options, path, ready)), path, log_file

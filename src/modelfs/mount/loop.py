@@ -80,18 +80,6 @@ class _ChannelOps(ctypes.Structure):
     _fields_ = [("receive", ctypes.c_void_p), ("send", _SEND), ("destroy", ctypes.c_void_p)]
 
 
-class _Waiter:
-    """One request that waits, and whether it was told to stop."""
-
-    def __init__(self) -> None:
-        self.event = threading.Event()
-        self.is_interrupted = False
-
-    def interrupt(self) -> None:
-        self.is_interrupted = True
-        self.event.set()
-
-
 class _Current(threading.local):
     """The request that this thread serves. Our threads live on, so thread-locals do."""
 
@@ -121,7 +109,8 @@ class SessionLoop:
         self._threads = 0  # all of them, guarded by the lock
         self._busy = 0  # requests being served, guarded by the lock
         self._spares = Spares()
-        self._waiting: dict[int, _Waiter] = {}
+        # Requests that wait; set before what they wait for is done, an event interrupts.
+        self._waiting: dict[int, threading.Event] = {}
         self._open_files = OpenFiles()
         self._passthrough = passthrough
         self._current = _Current()
@@ -141,10 +130,10 @@ class SessionLoop:
         """
         if future.done() or not self._current.unique:
             return wait(future)
-        waiter = _Waiter()
-        future.add_done_callback(lambda _: waiter.event.set())
-        with self._aside(self._current.unique, waiter):
-            in_time = waiter.event.wait(DEADLINE)
+        awake = threading.Event()
+        future.add_done_callback(lambda _: awake.set())
+        with self._aside(self._current.unique, awake):
+            in_time = awake.wait(DEADLINE)
         if future.done():
             return future.result()
         if not in_time:
@@ -201,8 +190,8 @@ class SessionLoop:
             with self._lock:
                 waiting = list(self._waiting.values())
                 is_idle = not self._busy
-            for waiter in waiting:
-                waiter.interrupt()
+            for awake in waiting:
+                awake.set()
             if is_idle:
                 return
             time.sleep(0.01)
@@ -335,9 +324,9 @@ class SessionLoop:
         """
         unique = ctypes.c_uint64.from_buffer(memory, wire.IN_HEADER.size).value
         with self._lock:
-            waiter = self._waiting.get(unique)
-        if waiter is not None:
-            waiter.interrupt()
+            awake = self._waiting.get(unique)
+        if awake is not None:
+            awake.set()
             return
         try:
             os.write(self._fd, wire.OUT_HEADER.pack(16, -errno.EAGAIN, request.unique))
@@ -345,10 +334,10 @@ class SessionLoop:
             log.debug("nobody waits for the interrupted request any more: %s", exc)
 
     @contextmanager
-    def _aside(self, unique: int, waiter: _Waiter) -> Iterator[None]:
+    def _aside(self, unique: int, awake: threading.Event) -> Iterator[None]:
         """While this thread waits, another one serves in its place."""
         with self._lock:
-            self._waiting[unique] = waiter
+            self._waiting[unique] = awake
             self._serving -= 1
             is_short = self._serving < self._workers and self._threads < LIMIT
         if is_short:

@@ -43,12 +43,16 @@ class Serving:
         return mountpoint.is_alive(self.pid) and mountpoint.is_ours(self.mountpoint)
 
 
+def name_of(path: Path) -> str:
+    """What files about the mount at `path` are called."""
+    return sha256(os.fsencode(path)).hexdigest()[:16]
+
+
 class Record:
     """The note of the mount at `path`."""
 
     def __init__(self, state_dir: Path, path: Path) -> None:
-        name = sha256(os.fsencode(path)).hexdigest()[:16]
-        self._file = _directory(state_dir) / f"{name}.json"
+        self._file = _directory(state_dir) / f"{name_of(path)}.json"
         self._path = path
 
     def write(self, registries: Sequence[Shown]) -> None:

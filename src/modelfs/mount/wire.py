@@ -39,17 +39,13 @@ class Op(enum.IntEnum):
     CREATE = 35
     INTERRUPT = 36
     BATCH_FORGET = 42
-    DESTROY = 38
 
 
 class InitFlag(enum.IntFlag):
     """Capabilities negotiated at INIT; bits 32 and up travel in `flags2`."""
 
     ASYNC_READ = 1 << 0
-    POSIX_LOCKS = 1 << 1
-    ATOMIC_O_TRUNC = 1 << 3
     BIG_WRITES = 1 << 5
-    FLOCK_LOCKS = 1 << 10
     PARALLEL_DIROPS = 1 << 18
     MAX_PAGES = 1 << 22
     INIT_EXT = 1 << 30

@@ -89,7 +89,6 @@ class RangeBody:
         self._patience = patience
         self._etag = ""
         self._stream: Stream | None = None
-        self._is_fresh = False
 
     def open(self) -> None:
         """Ask for the bytes, so that an error is raised before anybody reads."""

@@ -46,7 +46,6 @@ class Database:
 
     def __init__(self, path: Path, *, is_read_only: bool = False) -> None:
         self._path = path
-        self._is_read_only = is_read_only
         self._engine = self._reading() if is_read_only else self._writing()
         # Shares the pool; its transactions take the writers' turn when they begin.
         self._writer = self._engine.execution_options(is_writer=True)
