@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
 
 from modelfs.refs import Ref, file_path_fault
+
+T = TypeVar("T")
 
 # Reachable by name in every version and draft, listed in none: ours, so a file may not be in it.
 RESERVED = ".modelfs"
@@ -216,3 +219,32 @@ class Account:
     """Who a registry says we are; an empty name is nobody."""
 
     name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One line of a listing: what a registry says of a ref or, with `path`, of a file of a version.
+
+    `facts` are the registry's own, by the names that it gives them on the wire: JSON values.
+    """
+
+    ref: Ref
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """A part of a listing, and where the next one begins; an empty token ends it."""
+
+    items: tuple[T, ...] = ()
+    next_token: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What a listing is narrowed to and sorted by; what a registry cannot do is refused by it."""
+
+    search: str = ""
+    owner: str = ""
+    sort_by: str = ""

@@ -17,7 +17,19 @@ from collections.abc import Callable
 from typing import Protocol
 
 from modelfs.bodies import Body, Source
-from modelfs.model import Account, Bundle, Document, Entry, File, Manifest, Part, Traits
+from modelfs.model import (
+    Account,
+    Bundle,
+    Document,
+    Entry,
+    File,
+    Item,
+    Manifest,
+    Page,
+    Part,
+    Query,
+    Traits,
+)
 from modelfs.refs import Ref
 
 __all__ = ["Body", "Registry", "Source", "WritableRegistry"]
@@ -58,6 +70,21 @@ class Registry(Protocol):
 
     def manifest(self, ref: Ref) -> Manifest:
         """All files and documents of the version `ref`."""
+        ...
+
+    def item(self, ref: Ref) -> Item:
+        """What the registry says of `ref` (a model and below), in its own words."""
+        ...
+
+    def page(
+        self, ref: Ref, query: Query | None = None, *, size: int = 0, token: str = ""
+    ) -> Page[Item]:
+        """One page of what the registry lists below `ref`, with one request; never remembered.
+
+        Models where `ref` is the root or an owner, then the next level, the files of a version.
+        `size` is a wish (0: the registry's own); a `token` comes from the page before. Raises
+        InvalidName for a size or a query that cannot be.
+        """
         ...
 
     def open(self, ref: Ref, file: File, start: int, stop: int) -> Body:
@@ -109,6 +136,14 @@ class WritableRegistry(Registry, Protocol):
 
         Unavailable (DeadlinePassed too) means that the outcome is not known: look before asking
         again. Any other error is a refusal in the registry's words.
+        """
+        ...
+
+    def add(self, ref: Ref, documents: tuple[Document, ...]) -> None:
+        """Create `ref`, above the version level, without a version.
+
+        Exists if it is there, Unsupported where it cannot be without a version, InvalidName for a
+        document that does not describe it. Unavailable means that the outcome is not known.
         """
         ...
 

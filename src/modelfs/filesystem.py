@@ -1,0 +1,1 @@
+"""An fsspec file system: `modelfs://owner/model/framework/instance/version/file`."""

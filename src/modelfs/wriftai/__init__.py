@@ -1,0 +1,1 @@
+"""WriftAI's own Python interface, for programs that were written for it."""
