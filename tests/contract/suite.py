@@ -13,8 +13,8 @@ from typing import ClassVar
 
 import pytest
 
-from modelfs.errors import Corrupt, Error, NotFound
-from modelfs.model import NOTES, Document, File, Manifest
+from modelfs.errors import Corrupt, Error, InvalidName, NotFound
+from modelfs.model import NOTES, Document, File, Item, Manifest, Query
 from modelfs.refs import Ref
 from modelfs.registry.base import Body, Registry
 from sims.content import BERT, MOMENT, NAMES, ODD_NAMES, SAMPLE, Instance, Model
@@ -38,6 +38,21 @@ def drained(body: Body, piece: int = 1 << 16) -> bytes:
         while count := body.readinto(buffer):
             content += buffer[:count]
     return bytes(content)
+
+
+def listed(registry: Registry, text: str, query: Query | None = None, size: int = 0) -> list[Item]:
+    """All items of all pages below a ref."""
+    found: list[Item] = []
+    token, seen = "", set()
+    while token not in seen:
+        seen.add(token)
+        page = registry.page(ref(text), query, size=size, token=token)
+        assert not size or len(page.items) <= size
+        found += page.items
+        token = page.next_token
+        if not token:
+            return found
+    raise AssertionError("the pages go in a circle")
 
 
 def everything(models: tuple[Model, ...]) -> list[tuple[Ref, Instance, int]]:
@@ -166,6 +181,109 @@ class RegistryContract:
     def test_a_spelling_that_cannot_be_right_is_left_alone(self, registry: Registry) -> None:
         for text in ("", "alice", "alice/bert/nonsense/base", "alice/bert/pytorch/base/x"):
             assert ref(text) == registry.canonical(ref(text))
+
+    # In its own words
+
+    def test_a_model_tells_its_facts(self, registry: Registry) -> None:
+        found = registry.item(ref("alice/bert"))
+        assert ref("alice/bert") == found.ref
+        told = {key: found.facts[key] for key in ("ref", "slug", "title", "subtitle", "isPrivate")}
+        assert {
+            "ref": "alice/bert",
+            "slug": "bert",
+            "title": BERT.title,
+            "subtitle": BERT.subtitle,
+            "isPrivate": False,
+        } == told
+        assert found.facts["id"]
+
+    def test_an_instance_tells_its_facts(self, registry: Registry) -> None:
+        found = registry.item(ref("alice/bert/PyTorch/base"))
+        assert ref("alice/bert/pytorch/base") == found.ref
+        assert ("base", "MODEL_FRAMEWORK_PY_TORCH", "MIT", 3) == tuple(
+            found.facts[key] for key in ("slug", "framework", "licenseName", "versionNumber")
+        )
+        assert found.facts["id"]
+
+    def test_a_version_tells_its_facts(self, registry: Registry) -> None:
+        found = registry.item(ref("alice/bert/pytorch/base/2"))
+        assert (ref("alice/bert/pytorch/base/2"), 2) == (found.ref, found.facts["versionNumber"])
+
+    @pytest.mark.parametrize("text", ["alice", "alice/bert/pytorch"])
+    def test_a_level_that_is_only_a_name_tells_nothing_but_that(
+        self, registry: Registry, text: str
+    ) -> None:
+        assert Item(ref(text)) == registry.item(ref(text))
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "nobody",
+            "alice/nothing",
+            "alice/bert/onnx",
+            "alice/bert/pytorch/nothing",
+            "alice/bert/pytorch/base/4",
+            "alice/bert/pytorch/base/x",
+        ],
+    )
+    def test_an_unknown_name_has_no_facts(self, registry: Registry, text: str) -> None:
+        with pytest.raises(NotFound):
+            registry.item(ref(text))
+
+    @pytest.mark.parametrize("size", [0, 1, 3, 200])
+    @pytest.mark.parametrize(
+        ("text", "expected"),
+        [
+            ("alice", [f"alice/{model.slug}" for model in SAMPLE if model.owner == "alice"]),
+            ("alice/bert", [f"alice/bert/{i.framework}/{i.slug}" for i in BERT.instances]),
+            ("alice/bert/pytorch", [f"alice/bert/pytorch/{n}" for n in ("base", "large", "small")]),
+            ("alice/paged/jax/versions", [f"alice/paged/jax/versions/{n}" for n in range(1, 13)]),
+        ],
+    )
+    def test_pages_hold_everything_once(
+        self, registry: Registry, text: str, expected: list[str], size: int
+    ) -> None:
+        found = [str(item.ref) for item in listed(registry, text, size=size)]
+        assert sorted(expected) == sorted(found)
+
+    def test_pages_of_a_version_hold_its_files(self, registry: Registry) -> None:
+        version = ref("alice/bert/pytorch/base/1")
+        found = listed(registry, str(version), size=1)
+        assert {version} == {item.ref for item in found}
+        assert [("config.json", 13), ("weights.bin", 1 << 20)] == sorted(
+            (item.path, item.facts["size"]) for item in found
+        )
+        assert {"config.json", "weights.bin"} == {item.facts["name"] for item in found}
+
+    def test_models_are_found_by_words_and_by_owner(self, registry: Registry) -> None:
+        found = listed(registry, "", Query(search="more-", sort_by="createTime"))
+        assert [f"alice/more-{n}" for n in "abcd"] == sorted(str(item.ref) for item in found)
+        found = listed(registry, "", Query(owner="bob-b"))
+        assert ["bob-b/single"] == [str(item.ref) for item in found]
+        assert [] == listed(registry, "bob-b", Query(search="bert"))
+
+    @pytest.mark.parametrize(
+        ("text", "query", "size"),
+        [
+            ("alice", Query(owner="bob-b"), 0),
+            ("alice", Query(sort_by="taste"), 0),
+            ("alice/bert", Query(search="base"), 0),
+            ("alice/bert/pytorch/base", Query(sort_by="hotness"), 0),
+            ("alice", Query(), -1),
+        ],
+    )
+    def test_what_cannot_be_asked_is_refused(
+        self, registry: Registry, text: str, query: Query, size: int
+    ) -> None:
+        with pytest.raises(InvalidName):
+            registry.page(ref(text), query, size=size)
+
+    @pytest.mark.parametrize(
+        "text", ["alice/nothing", "alice/bert/pytorch/nothing", "alice/bert/pytorch/base/4"]
+    )
+    def test_an_unknown_name_has_no_pages(self, registry: Registry, text: str) -> None:
+        with pytest.raises(NotFound):
+            registry.page(ref(text))
 
     # Documents
 

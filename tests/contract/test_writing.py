@@ -149,6 +149,10 @@ def test_offline_nothing_is_changed(local: Place, tmp_path: Path) -> None:
             sender.uploaded({"w": b"w"})
         with pytest.raises(Unavailable):
             registry.delete(INSTANCE)
+        with pytest.raises(Unavailable):
+            registry.page(INSTANCE)
+        with pytest.raises(Unavailable):
+            registry.add(INSTANCE.parent.parent, ())
 
 
 def test_a_registry_that_is_only_read_says_so(

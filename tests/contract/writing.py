@@ -471,6 +471,36 @@ class WritingContract:
         (after,) = sender.registry.documents(ref(text))
         assert before.content == after.content
 
+    def test_a_model_can_be_without_a_version(self, registry: WritableRegistry) -> None:
+        model = INSTANCE.parent.parent
+        (document,) = registry.blank(model)
+        registry.add(model, (edited(document, title="Added"),))
+        assert "Added" == registry.item(model).facts["title"]
+        assert () == registry.children(model)
+        with pytest.raises(Exists):
+            registry.add(model, (document,))
+
+    def test_an_instance_cannot_be_without_a_version(self, registry: WritableRegistry) -> None:
+        model = INSTANCE.parent.parent
+        registry.add(model, registry.blank(model))
+        for place in (INSTANCE, INSTANCE.parent, ref("alice")):
+            with pytest.raises(Unsupported):
+                registry.add(place, registry.blank(place))
+
+    @pytest.mark.parametrize("changes", [{"title": ""}, {"slug": "other"}, {"isPrivate": "no"}])
+    def test_a_model_is_not_added_with_a_document_that_is_wrong(
+        self, registry: WritableRegistry, changes: dict[str, object]
+    ) -> None:
+        model = INSTANCE.parent.parent
+        (document,) = registry.blank(model)
+        for documents in ((edited(document, **changes),), ()):
+            with pytest.raises(InvalidName):
+                registry.add(model, documents)
+        with pytest.raises(InvalidName):
+            registry.add(ref("alice/be_rt"), (edited(document, slug="be_rt"),))
+        with pytest.raises(NotFound):
+            registry.stat(model)
+
     def test_levels_without_documents_cannot_be_changed(self, sender: Sender) -> None:
         sender.publish({"w": b"w"})
         with pytest.raises(InvalidName):

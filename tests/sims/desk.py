@@ -24,8 +24,11 @@ from modelfs.model import (
     Document,
     Entry,
     File,
+    Item,
     Manifest,
+    Page,
     Part,
+    Query,
     Traits,
 )
 from modelfs.refs import Ref
@@ -133,6 +136,15 @@ class Desk:
         self._called("manifest", "after")
         return Manifest(self.listed(files), notes)
 
+    def item(self, ref: Ref) -> Item:
+        self.stat(ref)
+        return Item(ref)
+
+    def page(
+        self, ref: Ref, query: Query | None = None, *, size: int = 0, token: str = ""
+    ) -> Page[Item]:
+        return Page(tuple(Item(ref.child(entry.name)) for entry in self.children(ref)))
+
     def open(self, ref: Ref, file: File, start: int, stop: int) -> Body:
         self._called("open")
         raise NotFound("no bytes here")
@@ -206,6 +218,9 @@ class Desk:
             self._keep()
         self._called("create", "after")
         return version
+
+    def add(self, ref: Ref, documents: tuple[Document, ...]) -> None:
+        raise AssertionError("nothing is added")
 
     def update(self, ref: Ref, document: Document) -> None:
         raise AssertionError("nothing is updated")

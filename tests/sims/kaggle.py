@@ -85,7 +85,13 @@ class Kaggle:
         if method == "Hello":
             return json_reply({"userName": self.user} if given else {"code": 401})
         if method == "ListModels":
-            found = [model for model in self.models if model.owner == message["owner"]]
+            owner = message.get("owner")
+            words = str(message.get("search", ""))
+            found = [
+                model
+                for model in self.models
+                if owner in (None, model.owner) and words in model.slug
+            ]
             return _page("models", [_model(model) for model in found], message)
         model = self._model(message)
         if model is None:

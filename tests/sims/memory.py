@@ -7,7 +7,19 @@ import threading
 from collections import Counter
 
 from modelfs.errors import Error, NotFound
-from modelfs.model import NOTES, Account, Digests, Document, Entry, File, Manifest, Traits
+from modelfs.model import (
+    NOTES,
+    Account,
+    Digests,
+    Document,
+    Entry,
+    File,
+    Item,
+    Manifest,
+    Page,
+    Query,
+    Traits,
+)
 from modelfs.refs import Ref
 from modelfs.registry.base import Body
 
@@ -100,6 +112,16 @@ class Memory:
             for path, data in self.versions[ref].items()
         ]
         return Manifest.of(files, (Document(NOTES, b"notes\n", self.mtime),), self.mtime)
+
+    def item(self, ref: Ref) -> Item:
+        self._asked("item", ref)
+        return Item(ref, {"name": ref.name})
+
+    def page(
+        self, ref: Ref, query: Query | None = None, *, size: int = 0, token: str = ""
+    ) -> Page[Item]:
+        self._asked("page", ref)
+        return Page(tuple(Item(ref.child(entry.name)) for entry in self._children(ref)))
 
     def open(self, ref: Ref, file: File, start: int, stop: int) -> Body:
         self._asked("open", ref)

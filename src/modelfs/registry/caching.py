@@ -28,8 +28,11 @@ from modelfs.model import (
     Document,
     Entry,
     File,
+    Item,
     Manifest,
+    Page,
     Part,
+    Query,
     Traits,
 )
 from modelfs.refs import Ref
@@ -154,6 +157,21 @@ class CachingRegistry:
         manifest = self._inner.manifest(ref)
         return replace(manifest, is_final=self._is_settled(manifest))
 
+    def item(self, ref: Ref) -> Item:
+        return self._asked_now(ref).item(self.canonical(ref))
+
+    def page(
+        self, ref: Ref, query: Query | None = None, *, size: int = 0, token: str = ""
+    ) -> Page[Item]:
+        found = self._asked_now(ref)
+        return found.page(self.canonical(ref), query, size=size, token=token)
+
+    def _asked_now(self, ref: Ref) -> Registry:
+        """The registry, for what is asked on the caller's thread and not remembered."""
+        if self._is_offline:
+            raise Unavailable(f"offline, and not remembered: {ref}")
+        return self._inner
+
     def open(self, ref: Ref, file: File, start: int, stop: int) -> Body:
         if self._is_offline:
             raise Unavailable(f"offline, and not in the cache: {ref}/{file.path}")
@@ -205,6 +223,12 @@ class CachingRegistry:
             self.forget(bundle.ref)
         self.forget(made)
         return made
+
+    def add(self, ref: Ref, documents: tuple[Document, ...]) -> None:
+        try:
+            self._online().add(self.canonical(ref), documents)
+        finally:
+            self.forget(ref)
 
     def update(self, ref: Ref, document: Document) -> None:
         try:

@@ -16,9 +16,20 @@ from urllib.parse import unquote, urlsplit
 from cachetools import TLRUCache
 
 from modelfs.errors import Corrupt, Forbidden, InvalidName, NotFound, Unauthenticated, Unsupported
-from modelfs.model import NOTES, Account, Document, Entry, File, Manifest, Traits
+from modelfs.model import (
+    NOTES,
+    Account,
+    Document,
+    Entry,
+    File,
+    Item,
+    Manifest,
+    Page,
+    Query,
+    Traits,
+)
 from modelfs.refs import Ref
-from modelfs.registry import frameworks, metadata, replies
+from modelfs.registry import frameworks, listed, metadata, replies
 from modelfs.registry.base import Body
 from modelfs.registry.credentials import Credentials, Login
 from modelfs.registry.http import LIMITS, Http, Limits
@@ -186,6 +197,50 @@ class KaggleRegistry:
                 return replies.notes(item.get("versionNotes"), mtime)
         return ()
 
+    # In its own words
+
+    def item(self, ref: Ref) -> Item:
+        ref = self.canonical(ref)
+        if ref.depth == 2:
+            return Item(ref, self._ask("GetModel", ref))
+        if ref.depth == 4:
+            return Item(ref, self._ask("GetModelInstance", ref))
+        if ref.depth == 5:
+            _version(ref)
+            for item in listed.versions(self._versions(ref.parent)[1], ref.parent):
+                if item.ref == ref:
+                    return item
+            raise NotFound(f"not found: {ref}")
+        self.stat(ref)
+        return Item(ref)
+
+    def page(
+        self, ref: Ref, query: Query | None = None, *, size: int = 0, token: str = ""
+    ) -> Page[Item]:
+        ref = self.canonical(ref)
+        query = listed.narrowed(ref, query, size)
+        paging: dict[str, object] = {"pageSize": size} if size else {}
+        paging["pageToken"] = token
+        if ref.depth < 2:
+            asked = {"owner": query.owner, "search": query.search}
+            if query.sort_by:
+                asked["sortBy"] = listed.wire_order(query.sort_by)
+            message = {key: value for key, value in asked.items() if value}
+            reply = self._call("ListModels", {**message, **paging}, ref)
+            items = listed.models(replies.objects(reply, "models"), query.owner)
+        elif ref.depth < 4:
+            model = Ref(ref.parts[:2])
+            reply = self._call("ListModelInstances", {**message_of(model), **paging}, ref)
+            items = listed.instances(replies.objects(reply, "instances"), model)
+            items = tuple(item for item in items if item.ref.parts[: ref.depth] == ref.parts)
+        elif ref.depth == 4:
+            reply = self._call("ListModelInstanceVersions", {**message_of(ref), **paging}, ref)
+            items = listed.versions(_listed(reply, "versions"), ref)
+        else:
+            reply = self._call("ListModelInstanceVersionFiles", {**message_of(ref), **paging}, ref)
+            items = listed.files(replies.objects(reply, "files"), ref)
+        return Page(items, replies.text(reply, "nextPageToken"))
+
     def _known_owners(self) -> tuple[Entry, ...]:
         names = {self.account().name, *self._owners} - {""}
         return tuple(Entry(name) for name in sorted(names))
@@ -244,8 +299,7 @@ class KaggleRegistry:
         for _ in range(_MOST_PAGES):
             asked = {**message, "pageSize": _PAGE, "pageToken": token}
             reply = self._call(method, asked, ref)
-            holder = reply.get("versionList") if key == "versions" else None
-            yield from replies.objects(holder if isinstance(holder, dict) else reply, key)
+            yield from _listed(reply, key)
             token = replies.text(reply, "nextPageToken")
             if not token:
                 return
@@ -320,6 +374,12 @@ def message_of(ref: Ref) -> dict[str, object]:
     if ref.depth > 4:
         message["versionNumber"] = _version(ref)
     return message
+
+
+def _listed(reply: replies.Reply, key: str) -> tuple[replies.Reply, ...]:
+    """The objects of a page, versions being wrapped once more."""
+    holder = reply.get("versionList") if key == "versions" else None
+    return replies.objects(holder if isinstance(holder, dict) else reply, key)
 
 
 def _version(ref: Ref) -> int:

@@ -110,10 +110,9 @@ class WritableKaggleRegistry(KaggleRegistry):
         return self._create_version(bundle, ref.parent)
 
     def _create_model(self, ref: Ref, documents: tuple[Document, ...]) -> None:
-        owner, slug = ref.parts
-        fields = _on_wire(proposals.fields(ref, documents))
+        message = _new_model(ref, proposals.fields(ref, documents))
         try:
-            self._client.call(f"{MODELS}/CreateModel", {"ownerSlug": owner, "slug": slug, **fields})
+            self._client.call(f"{MODELS}/CreateModel", message)
         except Exists:
             pass  # somebody was faster, or the first answer got lost
         except InvalidName:
@@ -162,6 +161,18 @@ class WritableKaggleRegistry(KaggleRegistry):
             return False
         return True
 
+    def add(self, ref: Ref, documents: tuple[Document, ...]) -> None:
+        ref = self.canonical(ref)
+        if ref.depth != 2:
+            raise Unsupported(f"{ref}: cannot be without a version, or without what is in it")
+        message = _new_model(ref, proposals.new(ref, documents))
+        try:
+            self._submit("CreateModel", message)
+        except InvalidName as exc:
+            if self._is_there(ref):  # see _create_model
+                raise Exists(f"{ref}: model exists") from exc
+            raise
+
     # What exists
 
     def update(self, ref: Ref, document: Document) -> None:
@@ -204,6 +215,11 @@ def _session(text: str) -> tuple[str, str]:
     if not isinstance(token, str) or not isinstance(url, str):
         raise Expired("an upload's session cannot be read")
     return token, url
+
+
+def _new_model(ref: Ref, fields: described.Fields) -> dict[str, object]:
+    owner, slug = ref.parts
+    return {"ownerSlug": owner, "slug": slug, **_on_wire(fields)}
 
 
 def _on_wire(fields: described.Fields) -> dict[str, object]:

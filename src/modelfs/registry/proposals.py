@@ -94,6 +94,12 @@ def fields(ref: Ref, documents: tuple[Document, ...]) -> described.Fields:
     return described.complete(documents[0], ref)
 
 
+def new(ref: Ref, documents: tuple[Document, ...]) -> described.Fields:
+    """`fields`, of a ref whose name a new one can have."""
+    _check_name(ref)
+    return fields(ref, documents)
+
+
 def _check_name(ref: Ref) -> None:
     """Raise InvalidName for a last part that a new ref cannot have."""
     if ref.depth == 3:

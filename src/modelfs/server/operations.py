@@ -14,6 +14,7 @@ from typing import Any
 from modelfs.errors import Exists, InvalidName, NotFound
 from modelfs.refs import file_path_fault
 from modelfs.registry import frameworks, metadata
+from modelfs.registry.local import facts
 from modelfs.registry.local.records import (
     Bundle,
     FileRecord,
@@ -107,11 +108,11 @@ class Operations:
     def list_model_instances(self, call: Call) -> Reply:
         model = self._visible_model(call)
         page = self._store.instances(model.owner, model.slug, **self._paging(call.fields))
-        items = [replies.listed_instance(record, call.base) for record in page.items]
+        items = [facts.listed_instance(record, call.base) for record in page.items]
         return replies.page("instances", items, page)
 
     def get_model_instance(self, call: Call) -> Reply:
-        return replies.instance(self._visible_instance(call)[1], call.base)
+        return facts.instance(self._visible_instance(call)[1], call.base)
 
     def create_model_instance(self, call: Call) -> Reply:
         owner, model = self._owned_model(call)
@@ -147,15 +148,13 @@ class Operations:
     def list_model_instance_versions(self, call: Call) -> Reply:
         model, instance = self._visible_instance(call)
         page = self._store.versions(*_name(instance), **self._paging(call.fields))
-        items = [
-            replies.listed_version(record, instance, model, call.base) for record in page.items
-        ]
+        items = [facts.listed_version(record, instance, model, call.base) for record in page.items]
         return {"versionList": {"versions": items}, "nextPageToken": page.next_token}
 
     def list_model_instance_version_files(self, call: Call) -> Reply:
         number = call.fields.number("versionNumber") or None
         page = self._store.files(*self._visible_name(call), number, **self._paging(call.fields))
-        return replies.page("files", [replies.file(record) for record in page.items], page)
+        return replies.page("files", [facts.file(record) for record in page.items], page)
 
     def create_model_instance_version(self, call: Call) -> Reply:
         name = self._owned_instance(call)
@@ -164,7 +163,7 @@ class Operations:
             *name, bundle=_bundle(body), notes=body.text("versionNotes")
         )
         instance = self._store.instance(*name)
-        url = f"{replies.instance_page(call.base, instance)}/{version.number}"
+        url = f"{facts.instance_page(call.base, instance)}/{version.number}"
         return replies.created(version.id, f"{'/'.join(name)}/{version.number}", url)
 
     def delete_model_instance_version(self, call: Call) -> Reply:
@@ -253,7 +252,7 @@ class Operations:
 
     def _model_reply(self, record: ModelRecord, base: str) -> Reply:
         instances = self._store.all_instances(record.owner, record.slug)
-        return replies.model(record, instances, base)
+        return facts.model(record, instances, base)
 
     def _paging(self, fields: Fields) -> dict[str, Any]:
         size = fields.number("pageSize") or self._limits.default_page
@@ -313,8 +312,8 @@ def _directories(fields: Fields, depth: int) -> tuple[UploadedDirectory, ...]:
 
 def _model_done(record: ModelRecord, base: str) -> Reply:
     ref = f"{record.owner}/{record.slug}"
-    return replies.created(record.id, ref, replies.model_page(base, record))
+    return replies.created(record.id, ref, facts.model_page(base, record))
 
 
 def _instance_done(record: InstanceRecord, base: str) -> Reply:
-    return replies.created(record.id, "/".join(_name(record)), replies.instance_page(base, record))
+    return replies.created(record.id, "/".join(_name(record)), facts.instance_page(base, record))

@@ -1,4 +1,4 @@
-"""How values are written on the wire: requests are read tolerantly, times one way only.
+"""How values are written on the wire: requests are read tolerantly.
 
 Clients of three generations spell the same key `updateMask`, `update_mask` and `updatemask`, send
 booleans as text and masks as objects: `Fields` takes all of it. Pure: no I/O, no state.
@@ -142,12 +142,6 @@ def parse_time(text: str) -> float:
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError) as exc:
         raise InvalidName(f"not a date or time: {text!r}") from exc
-
-
-def time_text(seconds: float) -> str:
-    """`2024-01-02T00:00:00.000Z`, the only form that all clients read."""
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def base64_of(digest: str) -> str:

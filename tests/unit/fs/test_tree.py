@@ -11,7 +11,18 @@ from modelfs.bodies import Body
 from modelfs.errors import NotFound
 from modelfs.fs.nodes import Kind, Node, Origin, inode
 from modelfs.fs.tree import Tree
-from modelfs.model import Account, Digests, Document, Entry, File, Manifest, Traits
+from modelfs.model import (
+    Account,
+    Digests,
+    Document,
+    Entry,
+    File,
+    Item,
+    Manifest,
+    Page,
+    Query,
+    Traits,
+)
 from modelfs.refs import Ref
 
 FILES = (
@@ -59,6 +70,14 @@ class Memory:
         self.calls["manifest"] += 1
         self.stat(ref)
         return self.manifests
+
+    def item(self, ref: Ref) -> Item:
+        return Item(ref)
+
+    def page(
+        self, ref: Ref, query: Query | None = None, *, size: int = 0, token: str = ""
+    ) -> Page[Item]:
+        return Page()
 
     def open(self, ref: Ref, file: File, start: int, stop: int) -> Body:
         raise NotImplementedError

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from modelfs.errors import InvalidName
-from modelfs.server.wire import Fields, parse_body, parse_time, time_text
+from modelfs.registry.local.facts import time_text
+from modelfs.server.wire import Fields, parse_body, parse_time
 
 
 @pytest.mark.parametrize("key", ["updateMask", "update_mask", "updatemask", "UpdateMask"])

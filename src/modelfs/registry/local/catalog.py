@@ -23,12 +23,12 @@ from sqlalchemy import (
 )
 
 from modelfs.errors import InvalidName, NotFound
+from modelfs.model import Page
 from modelfs.registry.local import paging
 from modelfs.registry.local.records import (
     FileRecord,
     InstanceRecord,
     ModelRecord,
-    Page,
     VersionRecord,
 )
 from modelfs.registry.local.schema import (

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from modelfs.errors import InvalidName
-from modelfs.registry.local.records import Page
+from modelfs.model import Page
 
 T = TypeVar("T")
 Key = tuple[str | int | float, ...]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from modelfs.model import Page
 from modelfs.registry import frameworks
 from modelfs.registry.local import catalog
 from modelfs.registry.local.blobs import Blobs
@@ -16,7 +17,6 @@ from modelfs.registry.local.records import (
     FileRecord,
     InstanceRecord,
     ModelRecord,
-    Page,
     VersionRecord,
 )
 

@@ -7,9 +7,6 @@ digests lower-case hex.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Generic, TypeVar
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +75,6 @@ class FileRecord:
     sha256: str
     md5: str
     crc32c: str
-
-
-@dataclass(frozen=True, slots=True)
-class Page(Generic[T]):
-    """Some of a list, and the opaque token of what follows; an empty token ends the list."""
-
-    items: tuple[T, ...]
-    next_token: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
@@ -22,11 +23,16 @@ from modelfs.model import (
     Document,
     Entry,
     File,
+    Item,
     Manifest,
+    Page,
+    Query,
     Traits,
 )
 from modelfs.refs import Ref
 from modelfs.registry import frameworks, metadata
+from modelfs.registry.listed import narrowed
+from modelfs.registry.local import items
 from modelfs.registry.local.database import Database
 from modelfs.registry.local.disk import disk_errors
 from modelfs.registry.local.reader import DATABASE, Reader
@@ -34,7 +40,6 @@ from modelfs.registry.local.records import (
     FileRecord,
     InstanceRecord,
     ModelRecord,
-    Page,
     VersionRecord,
 )
 
@@ -135,6 +140,37 @@ class LocalRegistry:
         version = self._version(ref)
         files = [_file(record) for record in self._reader().all_files(version)]
         return Manifest.of(files, _notes(version), version.created)
+
+    def item(self, ref: Ref) -> Item:
+        ref = self.canonical(ref)
+        match ref.parts:
+            case (owner, model):
+                return items.of_model(self._reader(), owner, model)
+            case (_, _, _, _):
+                return items.of_instance(self._instance(ref))
+            case (_, _, _, _, _):
+                return items.of_version(self._reader(), self._instance(ref), self._version(ref))
+        self.stat(ref)
+        return Item(ref)
+
+    def page(
+        self, ref: Ref, query: Query | None = None, *, size: int = 0, token: str = ""
+    ) -> Page[Item]:
+        ref = self.canonical(ref)
+        query = narrowed(ref, query, size)
+        reader, size = self._reader(), size or _PAGE
+        match ref.parts:
+            case () | (_,):
+                return items.models(reader, query, size, token)
+            case (owner, model):
+                return items.instances(reader, owner, model, size, token)
+            case (owner, model, framework):
+                name = self._framework(ref, framework)
+                found = items.instances(reader, owner, model, size, token)
+                return replace(found, items=tuple(i for i in found.items if i.ref.parts[2] == name))
+            case (_, _, _, _):
+                return items.versions(reader, self._instance(ref), size, token)
+        return items.files(reader, ref, self._version(ref), size, token)
 
     def open(self, ref: Ref, file: File, start: int, stop: int) -> BlobBody:
         record = self._reader().file(*self._name(ref), file.path)

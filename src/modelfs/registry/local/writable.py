@@ -94,6 +94,14 @@ class WritableLocalRegistry(LocalRegistry):
         version = store.create_version(*name, bundle=tree, notes=bundle.notes)
         return ref.parent.child(str(version.number))
 
+    def add(self, ref: Ref, documents: tuple[Document, ...]) -> None:
+        ref = self.canonical(ref)
+        if ref.depth != 2:
+            raise Unsupported(f"{ref}: cannot be without a version, or without what is in it")
+        owner, slug = ref.parts
+        fields = _recorded(proposals.new(ref, documents), _MODEL)
+        self._store().create_model(owner, slug, **fields)
+
     def update(self, ref: Ref, document: Document) -> None:
         ref = self.canonical(ref)
         current = self.documents(ref)
