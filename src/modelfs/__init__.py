@@ -1,5 +1,12 @@
 """A model registry, mounted: versions are directories, read lazily, cached for ever."""
 
-from importlib.metadata import version as _version
+__all__ = ["__version__"]
 
-__version__ = _version("modelfs")
+
+def __getattr__(name: str) -> str:
+    # Reading the package's metadata takes as long as starting Python: only for those who ask.
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("modelfs")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

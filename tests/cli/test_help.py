@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from importlib.metadata import version
 
+import click
 import pytest
 
 from cli.commands import Shell
+from modelfs.cli import main
+from modelfs.cli.main import cli
 
 
 def test_the_version_is_the_packages(shell: Shell) -> None:
@@ -39,3 +44,25 @@ def test_an_unknown_command_is_refused(shell: Shell) -> None:
     assert 2 == done.returncode
     assert "mnt" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_list_of_commands_says_what_each_says_of_itself() -> None:
+    context = click.Context(cli)
+    shown = {name: text for name, (_, text) in main._COMMANDS.items()}
+    said = {}
+    for name in cli.list_commands(context):
+        command = cli.get_command(context, name)
+        assert command is not None
+        said[name] = command.get_short_help_str(100)
+    assert said == shown
+
+
+def test_start_up_imports_click_and_little_else() -> None:
+    code = "import sys, modelfs.cli.main; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    ours = {name for name in done.stdout.split() if name.startswith("modelfs")}
+    assert {"modelfs", "modelfs.cli", "modelfs.cli.main"} | {
+        "modelfs.cli.reporting",
+        "modelfs.errors",
+    } == ours
+    assert not {"requests", "importlib.metadata", "asyncio"} & set(done.stdout.split())

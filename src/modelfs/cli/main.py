@@ -10,15 +10,21 @@ import click
 
 from modelfs.cli.reporting import report
 
-# Command -> the module that has it, imported only when it is asked for: start-up is felt.
+# Command -> the module that has it, imported only when it is asked for since start-up is felt, and
+# the first sentence of its help.
 _COMMANDS = {
-    "drafts": "modelfs.cli.drafts",
-    "mount": "modelfs.cli.mount",
-    "publish": "modelfs.cli.publish",
-    "serve": "modelfs.cli.serve",
-    "status": "modelfs.cli.status",
-    "umount": "modelfs.cli.mount",
+    "drafts": ("modelfs.cli.drafts", "Drafts: versions that are not published yet."),
+    "mount": ("modelfs.cli.mount", "Mount a model registry at MOUNTPOINT, an empty directory."),
+    "publish": (
+        "modelfs.cli.publish",
+        "Publish the draft PATH, a directory in a mount or anything in it.",
+    ),
+    "serve": ("modelfs.cli.serve", "Serve DIR as a model registry over HTTP."),
+    "status": ("modelfs.cli.status", "Show the mounts of this user, and their drafts."),
+    "umount": ("modelfs.cli.mount", "Unmount MOUNTPOINT; what was downloaded is kept."),
 }
+# What the official client's users type.
+_ALIASES: dict[str, tuple[str, ...]] = {}
 
 
 class _Commands(click.Group):
@@ -28,12 +34,18 @@ class _Commands(click.Group):
         return sorted(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        module = _COMMANDS.get(cmd_name)
-        if module is None:
+        name, *below = _ALIASES.get(cmd_name, (cmd_name,))
+        if name not in _COMMANDS:
             return None
-        command = getattr(importlib.import_module(module), cmd_name)
+        command = getattr(importlib.import_module(_COMMANDS[name][0]), name)
+        for word in below:
+            command = command.get_command(ctx, word)
         assert isinstance(command, click.Command)  # noqa: S101 - our own table is wrong otherwise
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in sorted(_COMMANDS.items())])
 
 
 @click.group(
