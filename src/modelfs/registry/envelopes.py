@@ -1,4 +1,4 @@
-"""The answers of Kaggle's API: what is an error, in its several envelopes. Pure."""
+"""The answers of the registries' APIs: what is an error, in several envelopes. Pure."""
 
 from __future__ import annotations
 
@@ -67,10 +67,23 @@ def _code(document: dict[str, Any]) -> int:
 
 def _message(document: dict[str, Any]) -> str:
     inner = document.get("error")
-    text = document.get("message") or inner
+    text = document.get("message") or inner or _detail(document.get("detail"))
     if isinstance(inner, dict):
         text = inner.get("message") or inner.get("status")
     if not isinstance(text, str):
         return ""
     line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
     return line[:_LONGEST_MESSAGE]
+
+
+def _detail(detail: object) -> object:
+    """What WriftAI says: a text or, of a message that is not valid, where it is not and why."""
+    if not isinstance(detail, list):
+        return detail
+    told = []
+    for fault in detail:
+        if isinstance(fault, dict) and isinstance(fault.get("msg"), str):
+            where = fault.get("loc")
+            path = ".".join(map(str, where[1:])) if isinstance(where, list) else ""
+            told.append(f"{path}: {fault['msg']}" if path else fault["msg"])
+    return "; ".join(told)

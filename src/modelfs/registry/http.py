@@ -1,9 +1,9 @@
 """The HTTP client of registries: time-outs, retries, rate limits, redirects, credentials.
 
 With `connections` the only user of `requests`; its exceptions end here, also those that come
-while a body is read. Owns the connections. Knows the two error envelopes of Kaggle's API, but no
-method of it. Safe for many threads: connections are pooled, the rest is constant or has its own
-lock.
+while a body is read. Owns the connections. Knows the error envelopes of the registries' APIs, but
+no method of them. Safe for many threads: connections are pooled, the rest is constant or has its
+own lock.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-import requests
 from requests.structures import CaseInsensitiveDict
 from tenacity import (
     RetryCallState,
@@ -34,6 +33,7 @@ from modelfs import __version__
 from modelfs.errors import Corrupt, DeadlinePassed, TooManyRequests, Unavailable, Usage
 from modelfs.model import Part
 from modelfs.registry import addresses, connections, envelopes, patience, transfer, uploading
+from modelfs.registry.answers import Answer
 from modelfs.waiting import Clock
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,6 @@ T = TypeVar("T")
 USER_AGENT = f"modelfs/{__version__}"
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MOST_REDIRECTS = 5
-_PIECE = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +95,8 @@ class _Closed(TooManyRequests):
 class Http:
     """Talks to one registry, whose API is below `base`, and to the storage it points to.
 
-    `authorization` gives the Authorization header for `base` ("" for none); it goes to that
-    scheme, host and port only.
+    `authorization` gives the Authorization header for `base` ("" for none); it and `headers`,
+    which are sent instead of ours of those names, go to that scheme, host and port only.
     """
 
     def __init__(
@@ -105,6 +104,7 @@ class Http:
         base: str,
         *,
         authorization: Callable[[], str] = str,
+        headers: Mapping[str, str] = MappingProxyType({}),
         environ: Mapping[str, str] = MappingProxyType({}),
         limits: Limits = LIMITS,
         clock: Clock = time.monotonic,
@@ -112,6 +112,7 @@ class Http:
         self._base = base.rstrip("/")
         self._origin = addresses.origin(self._base)
         self._authorization = authorization
+        self._headers = headers
         self._environ = environ
         self._limits = limits
         self._clock = clock
@@ -143,6 +144,32 @@ class Http:
             document = answer.document(self._limits.document, this.deadline)
         return envelopes.checked(document)
 
+    def request(
+        self,
+        method: str,
+        path: str,
+        message: Mapping[str, object] | None = None,
+        *,
+        is_idempotent: bool = True,
+    ) -> object:
+        """The JSON value that `method` of `path` answers with; None where the answer is empty.
+
+        What is not idempotent is asked again only if nothing was done for certain, and may take
+        as long as `submit` does.
+        """
+        total = self._limits.total if is_idempotent else self._limits.submit
+
+        def once(this: _Try) -> object:
+            if not is_idempotent:
+                this = _Try(this.deadline, False, total)
+            with self._asking(method, path, message, this) as answer:
+                if answer.status >= 300:
+                    raise Corrupt(f"{answer.host} sent no answer, but {answer.status}")
+                content = answer.content(self._limits.document, this.deadline)
+            return envelopes.parsed(content, answer.host) if content.strip() else None
+
+        return self._retried(once, is_idempotent, total)
+
     def locate(self, path: str, message: Mapping[str, object]) -> str:
         """The address that POST `path` with `message` redirects to. It is a secret."""
 
@@ -154,14 +181,17 @@ class Http:
 
         return self._retried(once, is_idempotent=True)
 
-    def _post(self, path: str, message: Mapping[str, object], this: _Try) -> _Answer:
-        answer = self._send(
-            "POST",
-            f"{self._base}/{path}",
-            {"Content-Type": "application/json", "Accept": "application/json"},
-            this,
-            body=json.dumps(message).encode(),
-        )
+    def _post(self, path: str, message: Mapping[str, object], this: _Try) -> Answer:
+        return self._asking("POST", path, message, this)
+
+    def _asking(
+        self, method: str, path: str, message: Mapping[str, object] | None, this: _Try
+    ) -> Answer:
+        headers, body = {"Accept": "application/json"}, None
+        if message is not None:
+            headers["Content-Type"] = "application/json"
+            body = json.dumps(message).encode()
+        answer = self._send(method, f"{self._base}/{path}", headers, this, body)
         try:
             self._raise_for(answer, this.deadline)
         except BaseException:
@@ -190,10 +220,10 @@ class Http:
         body.open()
         return body
 
-    def get(self, url: str, headers: Mapping[str, str]) -> _Answer:
+    def get(self, url: str, headers: Mapping[str, str]) -> Answer:
         """GET `url`, following redirects; any answer but a complaint that may be retried."""
 
-        def once(this: _Try) -> _Answer:
+        def once(this: _Try) -> Answer:
             answer = self._followed(url, headers, this)
             if answer.status in (200, 206) or transfer.is_expired(answer.status):
                 return answer
@@ -205,7 +235,7 @@ class Http:
 
         return self._retried(once, is_idempotent=True)
 
-    def _followed(self, url: str, headers: Mapping[str, str], this: _Try) -> _Answer:
+    def _followed(self, url: str, headers: Mapping[str, str], this: _Try) -> Answer:
         seen = {url}
         while True:
             answer = self._send("GET", url, headers, this)
@@ -261,14 +291,17 @@ class Http:
         body: bytes | Iterable[bytes] | None = None,
         *,
         is_signed: bool = False,
-    ) -> _Answer:
+    ) -> Answer:
         """Send a request; one to a signed address needs no credentials and gets none."""
         host = addresses.shown(url)
         self._wait_for(host, this.deadline)
-        fields = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **headers}
-        is_ours = not is_signed and addresses.origin(url) == self._origin
-        if is_ours and (secret := self._authorization()):
-            fields["Authorization"] = secret
+        fields = CaseInsensitiveDict(
+            {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **headers}
+        )
+        if not is_signed and addresses.origin(url) == self._origin:
+            if secret := self._authorization():
+                fields["Authorization"] = secret
+            fields.update(self._headers)
         proxy = addresses.proxy_for(url, self._environ)
         begun = self._clock()
         left = max(this.deadline - begun, 0.001)
@@ -284,7 +317,7 @@ class Http:
                 proxy=proxy,
                 verify=self._authorities(),
             )
-        answer = _Answer(reply, url, host, self._clock)
+        answer = Answer(reply, url, host, self._clock)
         if reply.status_code not in (429, 503):
             # How long bytes take to be sent says nothing of how quick its answers are.
             self._gates.answered(host, 0.0 if is_signed else self._clock() - begun)
@@ -297,7 +330,7 @@ class Http:
             raise Usage(f"no such file of certificate authorities: {path}")
         return path or True
 
-    def _raise_for(self, answer: _Answer, deadline: float) -> None:
+    def _raise_for(self, answer: Answer, deadline: float) -> None:
         """Raise what a status of 400 and more stands for."""
         if answer.status < 400:
             return
@@ -309,18 +342,24 @@ class Http:
         self._note_refusal(answer)
         raise envelopes.failure(answer.status, document, answer.host)
 
-    def _note_refusal(self, answer: _Answer) -> None:
+    def _note_refusal(self, answer: Answer) -> None:
         """Leave a host alone that asks for it."""
         if answer.status in (429, 503):
-            asked = patience.retry_after(answer.headers.get("Retry-After"), time.time())
+            now = time.time()
+            asked = patience.retry_after(answer.headers.get("Retry-After"), now)
+            if asked is None:
+                asked = patience.reset_after(answer.headers.get("x-ratelimit-reset"), now)
             if answer.status == 429 or asked is not None:
                 self._gates.refused(answer.host, asked)
 
     # Trying again
 
-    def _retried(self, once: Callable[[_Try], T], is_idempotent: bool) -> T:
+    def _retried(
+        self, once: Callable[[_Try], T], is_idempotent: bool, total: float | None = None
+    ) -> T:
         """What `once` gives, tried again where that is safe and may help."""
-        deadline = self._clock() + self._limits.total
+        total = self._limits.total if total is None else total
+        deadline = self._clock() + total
         tries = itertools.count()
 
         def attempt() -> T:
@@ -334,7 +373,7 @@ class Http:
         return Retrying(
             retry=retry_if_exception(is_worth_it),
             wait=self._wait_before,
-            stop=stop_after_attempt(self._limits.attempts) | stop_before_delay(self._limits.total),
+            stop=stop_after_attempt(self._limits.attempts) | stop_before_delay(total),
             sleep=self._sleep,
             before_sleep=_log_retry,
             reraise=True,
@@ -380,49 +419,5 @@ class _Storage:
         self._client = client
         self._locate = locate
 
-    def get(self, headers: Mapping[str, str], is_fresh: bool, /) -> _Answer:
+    def get(self, headers: Mapping[str, str], is_fresh: bool, /) -> Answer:
         return self._client.get(self._locate(is_fresh), headers)
-
-
-class _Answer:
-    """An HTTP answer whose body is still on its way; a context manager that closes it."""
-
-    def __init__(self, reply: requests.Response, url: str, host: str, clock: Clock) -> None:
-        self.status = reply.status_code
-        self.headers: CaseInsensitiveDict[str] = reply.headers
-        self.url = url
-        self.host = host
-        self._reply = reply
-        self._clock = clock
-
-    def read1(self, size: int, /) -> bytes:
-        with connections.converted(self.host):
-            return bytes(self._reply.raw.read1(size, decode_content=False))
-
-    def document(self, limit: int, deadline: float) -> object:
-        """The JSON value of the body; raises Unavailable for a page, Corrupt for nonsense."""
-        connections.set_deadline(self._reply.raw, deadline - self._clock())
-        if self.headers.get("Content-Encoding", "identity").lower() not in ("", "identity"):
-            raise Corrupt(f"{self.host} sends what was not asked for: compressed JSON")
-        content = bytearray()
-        while piece := self.read1(_PIECE):
-            content += piece
-            if len(content) > limit:
-                raise Corrupt(f"{self.host} sends too much: more than {limit} bytes of JSON")
-            if self._clock() > deadline:
-                raise DeadlinePassed(f"{self.host} did not finish its answer in time")
-        promised = self.headers.get("Content-Length", "")
-        if promised.isdigit() and len(content) < int(promised):
-            raise Unavailable(f"the answer of {self.host} ended early")
-        return envelopes.parsed(bytes(content), self.host)
-
-    def close(self) -> None:
-        with connections.converted(self.host):
-            connections.give_back(self._reply.raw)
-            self._reply.close()
-
-    def __enter__(self) -> _Answer:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

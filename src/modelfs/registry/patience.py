@@ -8,6 +8,7 @@ that one 429 makes everybody wait. One lock, held for arithmetic only.
 from __future__ import annotations
 
 import random
+import re
 import threading
 from email.utils import parsedate_to_datetime
 
@@ -20,6 +21,7 @@ LONGEST = 3600.0
 _FIRST, _DOUBLINGS = 0.5, 4
 # Those who waited for one moment do not all come in that moment.
 _SPREAD = 0.25
+_RESET = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")
 # A host that usually answers at once is not waited for long: its answer got lost. One that was
 # slow lately may be three times as slow before it is given up.
 _QUICK, _SLOWER, _FADES = 2.0, 3.0, 0.95
@@ -86,6 +88,19 @@ def retry_after(text: str | None, now: float) -> float | None:
     except (ValueError, TypeError):
         return None
     return min(max(moment.timestamp() - now, 0.0), LONGEST)
+
+
+def reset_after(text: str | None, now: float) -> float | None:
+    """Seconds until the moment of an x-ratelimit-reset header; None if unclear, or if it is past.
+
+    WriftAI's API writes the time of day there, its container registry the seconds that are left.
+    """
+    text = (text or "").strip()
+    if not _RESET.fullmatch(text):
+        return None
+    value = float(text)
+    left = value if value <= LONGEST else value - now
+    return min(left, LONGEST) if left > 0 else None
 
 
 def jittered(longest: float) -> float:
