@@ -194,10 +194,14 @@ class Traits:
     documents: tuple[tuple[str, ...], ...]
     # Is it a WritableRegistry?
     is_writable: bool = False
-    # The most bytes that notes may have; 0 where nobody tells.
+    # The most characters that notes may have; 0 where nobody tells.
     notes_limit: int = 0
     # Do versions have files, or only documents?
     has_files: bool = True
+    # Documents of a version that the registry words itself, so that nobody compares them.
+    reworded: tuple[str, ...] = ()
+    # Is what is above a version made when its document is saved, without waiting for a version?
+    is_made_alone: bool = False
     # For how many seconds after its publishing a version's list of files may still grow.
     settling: float = 0.0
 

@@ -1,12 +1,13 @@
 """Is a version on the registry what was sent? Pure.
 
 A registry may unpack archives after a version was created: files in place of an archive are no
-difference.
+difference. Nor is what it tells of a document beyond what was sent: values that it filled in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from modelfs.model import NOTES, Digests, Document, Manifest, Part
@@ -42,9 +43,15 @@ class Comparison:
 
 
 def compared(
-    manifest: Manifest, parts: Sequence[Part], documents: Iterable[Document]
+    manifest: Manifest,
+    parts: Sequence[Part],
+    documents: Sequence[Document],
+    reworded: Collection[str] = (),
 ) -> Comparison:
-    """How the version of `manifest` differs from what `parts` and `documents` made of it."""
+    """How the version of `manifest` differs from what `parts` and `documents` made of it.
+
+    Documents that the registry does not tell, or that are `reworded` by it, are as they should be.
+    """
     sent = {part.path: part for part in parts}
     listed = {file.path: file for file in manifest.files}
     missing = [path for path in sent if path not in listed]
@@ -52,6 +59,13 @@ def compared(
         path
         for path, file in listed.items()
         if path in sent and not _is_same(sent[path], file.size, file.digests)
+    ]
+    told = {document.name: document.content for document in manifest.documents}
+    wrong += [
+        document.name
+        for document in documents
+        if document.name in told.keys() - {NOTES, *reworded}
+        and not _says(told[document.name], document.content)
     ]
     strange = [path for path in listed if path not in sent]
     unpacked = [
@@ -73,6 +87,22 @@ def compared(
 def _is_same(part: Part, size: int, told: Digests) -> bool:
     pairs = ((part.digests.md5, told.md5), (part.digests.sha256, told.sha256))
     return part.size == size and all(mine == theirs for mine, theirs in pairs if mine and theirs)
+
+
+def _says(told: bytes, sent: bytes) -> bool:
+    """True if a document of the registry says what was sent, and perhaps more."""
+    try:
+        return _holds(json.loads(told), json.loads(sent))
+    except (ValueError, RecursionError):
+        return told.split() == sent.split()
+
+
+def _holds(told: object, sent: object) -> bool:
+    if isinstance(told, dict) and isinstance(sent, dict):
+        return all(key in told and _holds(told[key], value) for key, value in sent.items())
+    if isinstance(told, list) and isinstance(sent, list):
+        return len(told) == len(sent) and all(map(_holds, told, sent))
+    return type(told) is type(sent) and told == sent
 
 
 def _may_be_of(path: str, archive: str) -> bool:

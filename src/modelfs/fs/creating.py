@@ -65,6 +65,7 @@ class Creation:
     def difference(self, version: Ref) -> Comparison:
         """How a version differs from what was sent, once its list of files grows no more."""
         parts, documents = self._bundle().parts, self._course.journal.documents
+        reworded = self._registry.traits.reworded
         until = self._clock() + self._course.patience.settling
         count = 0
         while True:
@@ -73,7 +74,7 @@ class Creation:
             except NotFound:
                 manifest = Manifest(is_final=False)
             self.manifest = manifest
-            found = compared(manifest, parts, documents)
+            found = compared(manifest, parts, documents, reworded)
             if found.is_same or not found.is_settling or self._clock() >= until:
                 return found
             count += 1

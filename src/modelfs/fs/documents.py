@@ -1,4 +1,4 @@
-"""Editing the metadata documents of what is published.
+"""Editing the metadata documents of what is published, or is published by them.
 
 While somebody edits a document its text is local; when it is closed, or moved into place by an
 editor that writes a new file, it goes to the registry, and once nobody edits it the registry's text
@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 
-from modelfs.errors import Error, NotFound
+from modelfs.errors import Error, Exists, NotFound
 from modelfs.fs.staging import Staging
 from modelfs.model import Document
 from modelfs.refs import Ref
@@ -143,8 +143,12 @@ class Documents:
         return _Watcher(self, ref)
 
     def send(self, ref: Ref) -> None:
-        """Send the local text of a document to the registry, if that has what it describes."""
-        if not self.is_published(ref.parent):
+        """Send the local text of a document to the registry, if that has what it describes.
+
+        Where a registry has it so (see Traits), what it does not have is made.
+        """
+        is_published = self.is_published(ref.parent)
+        if not is_published and not self._registry.traits.is_made_alone:
             return
         try:
             content = self._staging.path(ref).read_bytes()
@@ -153,13 +157,23 @@ class Documents:
         complaint = ref.parent.child(COMPLAINT)
         try:
             document = Document(ref.name, content)
-            self._wait(self._executor.submit(self._registry.update, ref.parent, document))
+            act = self._registry.update if is_published else self._add
+            self._wait(self._executor.submit(act, ref.parent, document))
         except Error as exc:
+            outcome = (
+                f"{ref.name} was not changed" if is_published else f"{ref.parent} was not made"
+            )
             with self._lock:
-                self._write(complaint, f"{ref.name} was not changed: {exc}\n".encode())
+                self._write(complaint, f"{outcome}: {exc}\n".encode())
             raise
         if self._staging.holds(complaint):
             self.forget(complaint)
+
+    def _add(self, ref: Ref, document: Document) -> None:
+        try:
+            self._registry.add(ref, (document,))
+        except Exists:  # an earlier answer got lost, or somebody was faster
+            self._registry.update(ref, document)
 
     def forget(self, ref: Ref) -> None:
         """Remove a local file above the drafts, and directories that were only for it."""

@@ -208,8 +208,7 @@ def _check_text(document: Document) -> None:
 
 
 def _check_notes(notes: str, limit: int) -> None:
-    size = len(notes.encode())
-    if not size:
+    if not notes:
         raise InvalidName(f"{NOTES} is missing or empty: write into it what this version is")
-    if limit and size > limit:
-        raise TooLarge(f"{NOTES} has {size} bytes: the registry takes {limit} at most")
+    if limit and len(notes) > limit:
+        raise TooLarge(f"{NOTES} has {len(notes)} characters: the registry takes {limit} at most")

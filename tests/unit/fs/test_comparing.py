@@ -78,3 +78,30 @@ def test_notes_are_the_same_but_for_white_space(
 def test_a_long_list_is_cut() -> None:
     files = tuple(File(f"f{number}", 1) for number in range(9))
     assert "not ours: f0, f1, f2, f3, f4 and 4 more" in difference(*LISTED, *files)
+
+
+SCHEMAS = b'{"prediction": {"input": {"type": "object", "n": 1}, "output": {"enum": [1, 2]}}}'
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        (SCHEMAS, ""),
+        (SCHEMAS.replace(b" ", b"\n  "), ""),
+        (SCHEMAS.replace(b'"n": 1', b'"n": 1, "title": "filled in"'), ""),
+        (SCHEMAS.replace(b'"n": 1', b'"n": 2'), "not the same: s"),
+        (SCHEMAS.replace(b'"n": 1', b'"n": true'), "not the same: s"),
+        (SCHEMAS.replace(b', "n": 1', b""), "not the same: s"),
+        (SCHEMAS.replace(b"[1, 2]", b"[1, 2, 3]"), "not the same: s"),
+        (b"[" * 100_000, "not the same: s"),
+        (None, ""),
+    ],
+)
+def test_a_document_may_say_more_than_was_sent_and_nothing_else(
+    told: bytes | None, expected: str
+) -> None:
+    documents = () if told is None else (Document("s", told), Document("d", b"sha256:0"))
+    manifest = Manifest((), documents)
+    sent = (Document("s", SCHEMAS), Document("d", b" sha256:0\n"), Document("e", b"x"))
+    assert expected == str(compared(manifest, (), sent))
+    assert "" == str(compared(manifest, (), sent, {"s"}))
