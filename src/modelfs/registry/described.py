@@ -14,7 +14,7 @@ from datetime import UTC, date, datetime
 
 from modelfs.errors import InvalidName, TooLarge
 from modelfs.model import Document
-from modelfs.refs import Ref
+from modelfs.refs import Ref, name_fault
 from modelfs.registry import frameworks, metadata
 
 Fields = dict[str, object]
@@ -48,6 +48,21 @@ def changes(document: Document, current: Document, ref: Ref) -> Fields:
     return changed
 
 
+def subject(document: Document) -> tuple[Ref, Mapping[str, object]]:
+    """What `document` says that it is about, and all that it says."""
+    told = _object(document)
+    _check_replaced(document.name, told)
+    parts = []
+    for key in _IDENTITY[document.name]:
+        if key not in told:
+            raise InvalidName(f"{document.name}: key is missing: {key}")
+        part = _text(key, told[key])
+        if fault := name_fault(part):
+            raise InvalidName(f"{document.name}: {key} is not a name, {fault}: {part!r}")
+        parts.append(frameworks.parse(part) if key == "framework" else part)
+    return Ref(tuple(parts)), told
+
+
 def moment(fields: Fields) -> float | None:
     """The publish time among `fields`, in seconds since the epoch; None for none."""
     text = fields.get("publishTime")
@@ -61,9 +76,7 @@ def _parsed(document: Document, ref: Ref) -> Mapping[str, object]:
     if document.name != {2: metadata.MODEL, 4: metadata.INSTANCE}.get(ref.depth):
         raise InvalidName(f"{ref}: there is no {document.name} of it")
     told = _object(document)
-    for key, value in told.items():
-        if isinstance(value, str) and (found := _PLACEHOLDER.search(value)):
-            raise InvalidName(f"{document.name}: {key} still holds a placeholder: {found[0]}")
+    _check_replaced(document.name, told)
     for key, part in zip(_IDENTITY[document.name], _names(ref), strict=True):
         if key not in told:
             raise InvalidName(f"{document.name}: key is missing: {key}")
@@ -73,6 +86,12 @@ def _parsed(document: Document, ref: Ref) -> Mapping[str, object]:
         if value != part:
             raise InvalidName(f"{document.name}: {key} is {value!r}, but the path says {part!r}")
     return told
+
+
+def _check_replaced(name: str, told: Mapping[str, object]) -> None:
+    for key, value in told.items():
+        if isinstance(value, str) and (found := _PLACEHOLDER.search(value)):
+            raise InvalidName(f"{name}: {key} still holds a placeholder: {found[0]}")
 
 
 def _names(ref: Ref) -> tuple[str, ...]:
@@ -95,7 +114,8 @@ def _object(document: Document) -> Mapping[str, object]:
         raise InvalidName(f"{document.name}: not JSON") from exc
     if not isinstance(told, dict):
         raise InvalidName(f"{document.name}: not a JSON object")
-    return told
+    # The official client writes null for what a registry does not tell.
+    return {key: value for key, value in told.items() if value is not None}
 
 
 def _fields(name: str, told: Mapping[str, object]) -> Fields:
