@@ -13,7 +13,7 @@ from modelfs.config import Config
 from modelfs.errors import Error
 from modelfs.fs.deleting import Deletions
 from modelfs.fs.documents import Documents
-from modelfs.fs.handles import Handles, cached_bytes
+from modelfs.fs.handles import Drop, Handles, cached_bytes
 from modelfs.fs.local import Local
 from modelfs.fs.publish import Publisher
 from modelfs.fs.staging import Staging
@@ -71,10 +71,10 @@ class Parts:
             registry.close()
 
 
-def assemble(config: Config, wait: Wait, caller: Callable[[], int]) -> Parts:
+def assemble(config: Config, wait: Wait, drop: Drop, caller: Callable[[], int]) -> Parts:
     """The parts that `config` describes, whose callers wait through `wait`.
 
-    `caller` tells the process that is being served.
+    `drop` has the kernel drop the bytes of an inode; `caller` tells the process being served.
     """
     askers = ThreadPoolExecutor(_ASKERS, thread_name_prefix="ask")
     changers = ThreadPoolExecutor(_CHANGERS, thread_name_prefix="change")
@@ -87,7 +87,9 @@ def assemble(config: Config, wait: Wait, caller: Callable[[], int]) -> Parts:
         budget=config.cache_size,
         floor=config.cache_floor,
         workers=_FETCHERS,
+        on_reject=lambda backing: handles.rejected(backing),
     )
+    handles = Handles(cache, wait, drop)
     tree = Tree(registries, lambda origin: cached_bytes(cache, origin))
     writable = [] if config.is_read_only else registries.values()
     locals = {
@@ -99,7 +101,7 @@ def assemble(config: Config, wait: Wait, caller: Callable[[], int]) -> Parts:
         registries=dict(registries),
         cache=cache,
         tree=tree,
-        handles=Handles(cache, wait),
+        handles=handles,
         deletions=Deletions(is_allowed=config.is_deleting),
         locals=locals,
         askers=askers,

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from polling import wait_for
-
-# Says when it begins, so that nobody has to guess. Ctrl-C ends it as it ends cat: a process that
-# handles the signal itself (Python does) is held in its read by the kernel until that ends.
+# Says when it has the file open, which it does nothing with but read. Ctrl-C ends it as it ends
+# cat: a process that handles the signal itself (Python does) is held in its read by the kernel
+# until that ends.
 _READ = """
 import hashlib, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_DFL)
-print("reading", flush=True)
+print("opening", flush=True)
 with open(sys.argv[1], "rb", buffering=0) as file:
+    print("reading", flush=True)
     file.seek(int(sys.argv[2]))
     content = hashlib.file_digest(file, "sha256")
 print(content.hexdigest())
@@ -28,7 +27,6 @@ class Reader:
     """A process that reads a file from `start` to its end."""
 
     def __init__(self, path: Path, start: int = 0) -> None:
-        self._path = path
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", _READ, path, str(start)],
             stdout=subprocess.PIPE,
@@ -37,11 +35,10 @@ class Reader:
         )
 
     def wait_until_reading(self) -> None:
-        """Until it has the file open, which it does nothing with but read."""
+        """Until it has the file open."""
         assert self._process.stdout is not None
+        assert "opening\n" == self._process.stdout.readline()
         assert "reading\n" == self._process.stdout.readline()
-        opened = Path(f"/proc/{self._process.pid}/fd")
-        wait_for(lambda: str(self._path) in [os.readlink(fd) for fd in opened.iterdir()])
 
     def signal(self, number: int) -> None:
         self._process.send_signal(number)

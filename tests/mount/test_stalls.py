@@ -55,8 +55,8 @@ def reading(path: Path, count: int) -> Iterator[list[Reader]]:
     """Processes that wait for `path`, each for another part of it; killed at the end."""
     readers = [Reader(path, number * MIB % len(STALLED)) for number in range(count)]
     try:
-        for reader in readers:
-            reader.wait_until_reading()
+        # Nobody waits for the reads of others before he has the file open.
+        within(10, lambda: not any(reader.wait_until_reading() for reader in readers))
         yield readers
     finally:
         for reader in readers:

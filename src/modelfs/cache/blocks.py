@@ -11,6 +11,7 @@ import errno
 import os
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,14 +83,16 @@ class BlockCache:
         floor: int,
         workers: int = 16,
         clock: Clock = time.time,
+        on_reject: Callable[[Backing], None] = lambda _: None,
     ) -> None:
+        """`on_reject` is told of a file that readers were given bytes of which are wrong."""
         self._directory = Directory(directory)
         self._store = Store(self._directory)
         self._room = Room(self._store, self._directory, budget, floor, clock)
         self._crew = Crew(workers)
         self._settler = Settler(self._store, self._directory)
         self._fetcher = Fetcher(
-            self._store, self._room, self._crew, clock, self._settler, self._learn
+            self._store, self._room, self._crew, clock, self._settler, self._learn, on_reject
         )
         self._log = DigestLog(directory / "digests", self._directory.share)
         self._binder = Binder(self._log, self._fetcher, self._crew, self._acquire)

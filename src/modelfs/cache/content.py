@@ -35,6 +35,16 @@ class Reader:
     def __init__(self) -> None:
         self.served: Backing | None = None
 
+    def serve(self, backing: Backing) -> bool:
+        """Note that it is given bytes of `backing`; False if it must not be given them.
+
+        Noted first: who finds that `backing` is bad looks then for those it was served to.
+        """
+        if backing is not self.served and self.is_misled:
+            return False
+        self.served = backing
+        return not backing.is_bad
+
     @property
     def is_misled(self) -> bool:
         """True if it has been given bytes that turned out wrong; other bytes do not go with them"""

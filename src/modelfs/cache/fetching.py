@@ -72,6 +72,7 @@ class Fetcher:
         clock: Clock,
         settler: Settler,
         learn: Callable[[Content], None],
+        on_reject: Callable[[Backing], None],
     ) -> None:
         self._store = store
         self._room = room
@@ -80,6 +81,8 @@ class Fetcher:
         self._settler = settler
         # Told of a content whose hash was worked out block by block, once it is right.
         self._learn = learn
+        # Told of a file whose bytes turned out wrong, before those who wait for more of them.
+        self._on_reject = on_reject
         # Contents the disk refused a file for, and until when it is not asked again.
         self._refused: dict[str, float] = {}
         self._refused_lock = threading.Lock()
@@ -156,7 +159,10 @@ class Fetcher:
 
     def _reject(self, content: Content, backing: Backing | None) -> None:
         """Tell readers that the bytes were wrong, or try again for them."""
-        for waiter in content.reject(backing):
+        waiting = content.reject(backing)
+        if backing is not None and backing.is_bad:
+            self._on_reject(backing)
+        for waiter in waiting:
             if waiter.reader.is_misled:
                 fail([waiter], content.failure or misled())
             else:
@@ -347,10 +353,9 @@ class Fetcher:
                 data = os.pread(backing.fd, size, waiter.start)
             except OSError:
                 data = b""
-            if waiter.reader.is_misled:
-                waiter.future.set_exception(content.failure or misled())
+            if not waiter.reader.serve(backing):
+                fail([waiter], content.failure or misled())
             elif len(data) == size:
-                waiter.reader.served = backing
                 waiter.future.set_result(data)
             else:
                 self._divert(content, [waiter])

@@ -149,14 +149,12 @@ class CachedFile:
         if content is None:
             return None
         backing = content.backing
-        reader = self._reader
-        if backing is not reader.served and reader.is_misled:
-            raise _wrong(self._name)
-        if backing is None or not (
-            backing.is_whole or backing.has(start // BLOCK, (stop - 1) // BLOCK + 1)
-        ):
+        if backing is None or not backing.has(start // BLOCK, (stop - 1) // BLOCK + 1):
+            if self._reader.is_misled:
+                raise _wrong(self._name)
             return None
-        reader.served = backing
+        if not self._reader.serve(backing):
+            raise _wrong(self._name)
         return backing
 
     def _look_ahead(self, start: int, stop: int) -> None:

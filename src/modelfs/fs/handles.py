@@ -1,6 +1,7 @@
 """Open files: what `open` decided once, so that `read` parses no path and walks no tree.
 
-Owns the table of open handles, and the knowledge whose bytes are not proven yet.
+Owns the table of open handles, and the knowledge whose bytes are not proven yet. What the kernel
+has of a file is dropped through a callable.
 """
 
 from __future__ import annotations
@@ -9,9 +10,13 @@ import itertools
 import os
 import threading
 import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol
 
+from modelfs.cache.backing import Backing
 from modelfs.cache.blocks import BlockCache
 from modelfs.cache.content import Reader
 from modelfs.cache.opened import CachedFile
@@ -133,12 +138,19 @@ class PublishedHandle:
         self._cached.close()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Openings:
     """How often an inode is open, and what has been read of it by all who have it open."""
 
+    inode: int
     reader: Reader
     count: int = 0
+    # Set once the kernel is to drop what it has of the inode; done when it has.
+    dropped: Future[None] | None = None
+
+
+# Have the kernel drop all it has of an inode, on another thread, which then calls back.
+Drop = Callable[[int, Callable[[], None]], None]
 
 
 class Handles:
@@ -146,39 +158,46 @@ class Handles:
 
     Bytes that are read before a file is verified may turn out wrong, and the kernel has them then,
     for whoever reads next. So all who have an inode open at one time are one reader: if one of
-    them was given wrong bytes, all are told. And an inode that was closed before it was proven
-    loses what the kernel has of it with the next open; not while others have it open, as the
-    kernel would wait for their reads then. One lock, for the two tables of inodes.
+    them was given wrong bytes, all are told, and the kernel drops the inode's bytes at once. It
+    also does with the last close of an inode that was not proven until then. Who opens an inode
+    meanwhile waits until that is done. It never has to wait for a read that takes long: in the
+    one case nobody reads, in the other all reads fail at once.
+
+    Who was given wrong bytes must not come to the end with right ones, of which the kernel asks
+    nobody. So none are kept by it as long as he has the inode open.
+
+    Inodes are the kernel's, as it keeps bytes by them. One lock, for the two tables of them.
     """
 
-    def __init__(self, cache: BlockCache, wait: Wait, clock: Clock = time.monotonic) -> None:
+    def __init__(
+        self, cache: BlockCache, wait: Wait, drop: Drop, clock: Clock = time.monotonic
+    ) -> None:
         self._cache = cache
         self._wait = wait
+        self._drop = drop
         self._clock = clock
         self._numbers = itertools.count(1)
         self._open: dict[int, tuple[Handle, _Openings | None]] = {}
         self._lock = threading.Lock()
         self._openings: dict[int, _Openings] = {}
-        self._unproven: set[int] = set()
+        # How often inodes are open by those who were given wrong bytes.
+        self._misled: Counter[int] = Counter()
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def open(self, node: Node) -> tuple[int, bool]:
-        """The number of a new handle, and whether what the kernel has of the file may stay."""
+    def open(self, node: Node, inode: int, *, is_stale: bool = False) -> tuple[int, bool]:
+        """The number of a new handle, and whether the kernel may keep bytes that it reads.
+
+        What it has of a published file may stay. `is_stale`: it may be bytes of something else,
+        which was there before.
+        """
         if node.origin is None:
             return self.add(TextHandle(node)), node.is_fixed
-        with self._lock:
-            openings = self._openings.get(node.ino)
-            may_stay = node.ino not in self._unproven
-            self._unproven.discard(node.ino)
-            if openings is None or openings.reader.is_misled:
-                may_stay = may_stay and openings is None
-                openings = self._openings[node.ino] = _Openings(Reader())
-            openings.count += 1
+        openings = self._join(inode, is_stale)
         cached = self._cached(node.origin, openings.reader)
         handle = PublishedHandle(node, cached, self._wait, self._clock)
-        return self.add(handle, openings), may_stay and node.is_fixed
+        return self.add(handle, openings), node.is_fixed and not self._misled[inode]
 
     def add(self, handle: Handle, openings: _Openings | None = None) -> int:
         """The number of an open file."""
@@ -196,15 +215,61 @@ class Handles:
         handle, openings = self._open.pop(number)
         is_proven = handle.is_proven
         handle.close()
-        if openings is None or not isinstance(status := handle.stat(), Node):
+        if openings is None:
             return
         with self._lock:
             openings.count -= 1
-            if openings.count == 0:
-                if self._openings.get(status.ino) is openings:
-                    del self._openings[status.ino]
-                if not is_proven:
-                    self._unproven.add(status.ino)
+            if self._openings.get(openings.inode) is not openings:
+                self._misled -= Counter((openings.inode,))
+                return
+            if openings.count or openings.dropped:
+                return
+            if is_proven:
+                del self._openings[openings.inode]
+                return
+            openings.dropped = Future()
+        self._begin_drop(openings)
+
+    def rejected(self, backing: Backing) -> None:
+        """The bytes of `backing` are wrong: nobody reads them any more out of the kernel."""
+        with self._lock:
+            found = [
+                openings
+                for openings in self._openings.values()
+                if openings.reader.served is backing and openings.dropped is None
+            ]
+            for openings in found:
+                openings.dropped = Future()
+        for openings in found:
+            self._begin_drop(openings)
+
+    def _join(self, inode: int, is_stale: bool) -> _Openings:
+        """Count one opening of `inode` more, with those there are."""
+        while True:
+            with self._lock:
+                openings = self._openings.get(inode)
+                is_first = openings is None
+                if openings is None:
+                    openings = self._openings[inode] = _Openings(inode, Reader())
+                    openings.dropped = Future() if is_stale else None
+                dropped = openings.dropped
+                if dropped is None:
+                    openings.count += 1
+                    return openings
+            if is_first:
+                self._begin_drop(openings)
+            self._wait(dropped)
+            is_stale = False
+
+    def _begin_drop(self, openings: _Openings) -> None:
+        def done() -> None:
+            with self._lock:
+                del self._openings[openings.inode]
+                self._misled += Counter({openings.inode: openings.count})
+            assert openings.dropped is not None  # noqa: S101 - who begins it has set it
+            openings.dropped.set_result(None)
+
+        self._drop(openings.inode, done)
 
     def _cached(self, origin: Origin, reader: Reader) -> CachedFile:
         registry, ref, file = origin.registry, origin.ref, origin.file

@@ -116,7 +116,7 @@ class SessionLoop:
         self._current = _Current()
         self._begun: Future[None] = Future()  # the kernel's first request was answered
         self._ended = threading.Event()
-        self._fd = -1
+        self.fd = -1  # the connection to the kernel, once started
         self._session: Any = None
         self._channels: dict[bool, Any] = {}  # is the answer patched? -> where it goes
         self._sender = _SEND(self._send)  # kept: libfuse holds only its address
@@ -146,7 +146,7 @@ class SessionLoop:
         current = self._current
         if current.reply is None:
             is_lookup = current.opcode == wire.Op.LOOKUP
-            current.reply = wire.Reply(wire.is_of_link(current.node), is_lookup)
+            current.reply = wire.Reply(current.node, wire.is_of_link(current.node), is_lookup)
         return current.reply
 
     @property
@@ -167,10 +167,10 @@ class SessionLoop:
         """
         library = self._library
         self._session = session
-        self._fd = library.fuse_chan_fd(channel)
+        self.fd = library.fuse_chan_fd(channel)
         self._sending = _ChannelOps(None, self._sender, None)
         patched = library.fuse_chan_new(
-            ctypes.byref(self._sending), self._fd, wire.BUFFER_SIZE, None
+            ctypes.byref(self._sending), self.fd, wire.BUFFER_SIZE, None
         )
         self._channels = {False: channel, True: patched}
         self._start_thread()
@@ -214,7 +214,7 @@ class SessionLoop:
         view = memoryview(memory).cast("B")
         while not self._ended.is_set():
             try:
-                length = os.readv(self._fd, [view])
+                length = os.readv(self.fd, [view])
             except OSError as exc:
                 if exc.errno in _TRY_AGAIN:
                     continue
@@ -308,9 +308,9 @@ class SessionLoop:
         finally:
             os.close(sink)
         log.debug("the kernel speaks FUSE 7.%d and offers %#x", init.minor, init.flags)
-        os.write(self._fd, init.reply(request.unique, is_passing=self._passthrough.is_wanted))
+        os.write(self.fd, init.reply(request.unique, is_passing=self._passthrough.is_wanted))
         try:
-            self._passthrough.start(self._fd, is_offered=init.has_passthrough)
+            self._passthrough.start(self.fd, is_offered=init.has_passthrough)
         except Error as exc:
             self._begun.set_exception(exc)
         else:
@@ -329,7 +329,7 @@ class SessionLoop:
             awake.set()
             return
         try:
-            os.write(self._fd, wire.OUT_HEADER.pack(16, -errno.EAGAIN, request.unique))
+            os.write(self.fd, wire.OUT_HEADER.pack(16, -errno.EAGAIN, request.unique))
         except OSError as exc:
             log.debug("nobody waits for the interrupted request any more: %s", exc)
 
@@ -366,7 +366,7 @@ class SessionLoop:
                     self._opened(*opened)  # before the kernel can close it
                 if current.reply is not None:
                     wire.patch(current.opcode, views[1], current.reply)
-            os.writev(self._fd, views)
+            os.writev(self.fd, views)
         except OSError as exc:
             if opened is not None:
                 self._released(*opened)

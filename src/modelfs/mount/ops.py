@@ -199,14 +199,17 @@ class Ops:
         if is_written(flags) or self._changes.holder(place):
             return self._changes.open(path, flags)
         node = self._changes.node(place)
-        number, is_kept = self._handles.open(node)
         reply = self._reply()
+        # What the kernel has of a draft may be older than what was published of it.
+        is_stale = self._tree.is_new(place)
+        number, is_kept = self._handles.open(node, reply.node, is_stale=is_stale)
         reply.offer = self._handles[number].whole_fd()
         reply.flags = OpenFlag.NOFLUSH  # nobody has written anything: no need to ask on close
-        # What the kernel has of a draft may be older than what was published of it.
-        keep_cache = is_kept and not self._tree.is_new(place)
+        # Without this the kernel drops what it has before the caller has the file open, and waits
+        # for the reads of all others before that. No text is waited for.
+        keep_cache = node.origin is not None or (node.is_fixed and not is_stale)
         # What may change is read as it was at open, whatever size the kernel remembers.
-        return Opened(number, keep_cache=keep_cache, direct_io=not node.is_fixed)
+        return Opened(number, keep_cache=keep_cache, direct_io=not is_kept)
 
     def _read(self, size: int, offset: int, number: int) -> bytes | FileSlice:
         return self._handles[number].read(size, offset)

@@ -24,6 +24,7 @@ from modelfs.config import Config
 from modelfs.errors import Error
 from modelfs.mount import binding, mountpoint
 from modelfs.mount.changes import Changes
+from modelfs.mount.notices import Notices
 from modelfs.mount.ops import Ops
 from modelfs.mount.passthrough import Choice, Passthrough
 from modelfs.mount.records import Record, Shown
@@ -64,7 +65,8 @@ def make_directories(config: Config) -> None:
 def serve(config: Config, options: Options, path: Path, ready: Callable[[], None]) -> None:
     """Mount at `path` and serve until unmounted or told to end; `ready` is called once serving."""
     loop = binding.new_loop(Passthrough(options.passthrough, config.cache_dir))
-    parts = assemble(config, loop.wait, lambda: loop.caller)
+    notices = Notices()
+    parts = assemble(config, loop.wait, notices.drop, lambda: loop.caller)
     parts.start()
     changes = Changes(
         parts.tree,
@@ -87,16 +89,24 @@ def serve(config: Config, options: Options, path: Path, ready: Callable[[], None
     record = Record(config.state_dir, path)
     record.write(_shown(config, parts))
 
+    def end() -> None:
+        notices.stop()
+        if notices.is_writing:  # until reads are answered, for which requests have to be taken
+            loop.drain(_DRAIN_DEADLINE)
+        loop.end()
+
     def serving() -> None:
+        notices.start(loop.fd)
         # Only now: fusepy and libfuse have set theirs while they mounted.
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             # On a thread: the main one may be interrupted while it holds what `end` needs.
-            signal.signal(number, lambda *_: threading.Thread(target=loop.end).start())
+            signal.signal(number, lambda *_: threading.Thread(target=end).start())
         mountpoint.read_ahead(path, BLOCK)
         log.info("serving %s at %s", ", ".join(m.spec for m in config.registries), path)
         ready()
 
     def ended() -> None:
+        notices.stop()
         _unmount(path)
         loop.drain(_DRAIN_DEADLINE)
 

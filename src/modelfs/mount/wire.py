@@ -2,7 +2,8 @@
 
 libfuse 2.9 speaks protocol 7.19 and is frozen; the kernel has learned since. What we want of the
 newer protocol is a different answer to INIT, and a few fields of the answers to LOOKUP, GETATTR,
-OPEN and OPENDIR, patched in place; of the old one, to know which files are open. Layouts:
+OPEN and OPENDIR, patched in place; of the old one, to know which files are open, and to have the
+kernel drop what it has of one. Layouts:
 `include/uapi/linux/fuse.h` of Linux 6.9.
 """
 
@@ -151,6 +152,8 @@ class Reply:
     file that is opened, `backing` what the kernel calls it if it takes the offer.
     """
 
+    # What is asked about, by the kernel's number.
+    node: int = 0
     # Is it the link of that name that is asked about? Told by the loop; for a LOOKUP, to it.
     is_link: bool = False
     # Is a name asked for, whatever it is?
@@ -176,6 +179,10 @@ _OPEN_FLAGS_AT = 8
 _OPEN_SIZE = 16
 _NUMBER = struct.Struct("=Q")
 _NODE_AT = 16
+# A message that nobody asked for has no request's number, and its kind where errors are told; this
+# one is about an inode, from an offset on, so many bytes (0: all).
+_NOTIFY_INVAL_INODE = 2
+_INVAL_INODE = struct.Struct("=Qqq")
 # The body of a GETATTR: is there a handle, and which.
 _GETATTR_FILE = struct.Struct("=IIQ")
 
@@ -203,6 +210,12 @@ def opened(request_node: int, body: memoryview) -> tuple[int, int]:
     if len(body) == _OPEN_SIZE:
         return request_node, _NUMBER.unpack_from(body)[0]
     return _NUMBER.unpack_from(body)[0], _NUMBER.unpack_from(body, _ENTRY_SIZE)[0]
+
+
+def drop(node: int) -> bytes:
+    """The notice that all the kernel has of a file's bytes and attributes is out of date."""
+    body = _INVAL_INODE.pack(node, 0, 0)
+    return OUT_HEADER.pack(OUT_HEADER.size + len(body), _NOTIFY_INVAL_INODE, 0) + body
 
 
 def released(buffer: bytes | bytearray | memoryview) -> int:

@@ -59,6 +59,7 @@ def test_a_file_is_read_once_and_kept(
         wait_for(lambda: file.is_verified)
     assert size == source.delivered
     assert cache.settle(WAIT)
+    wait_for(lambda: cache.status("f", size, early).is_verified)  # what it is has been written down
     with cache.open("f", size, early, source) as file:
         assert file.is_verified
         assert data == file.read(0, size)
