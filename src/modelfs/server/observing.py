@@ -101,7 +101,7 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     try:
         return await handler(request)
     except Error as exc:
-        return _error_response(request, exc.status, str(exc), _error_headers(exc))
+        return _error_response(request, exc.status, str(exc), error_headers(exc))
     except web.HTTPException as exc:
         if exc.status < 400:
             raise
@@ -129,7 +129,8 @@ def _error_response(
     return response
 
 
-def _error_headers(error: Error) -> dict[str, str]:
+def error_headers(error: Error) -> dict[str, str]:
+    """What the response to this error says besides."""
     if isinstance(error, Unauthenticated):
         return {"WWW-Authenticate": "Bearer"}
     if type(error) in (Unavailable, TooManyRequests):
