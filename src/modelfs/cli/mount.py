@@ -80,7 +80,7 @@ def mount(
     Returns when the mount serves. With several --registry NAME=SPEC each is a directory of its
     name. Nothing is downloaded, and nobody is asked, before something looks.
     """
-    from modelfs.mount import binding, records, session
+    from modelfs.mount import binding, keeping, records, session
     from modelfs.mount import mountpoint as points
     from modelfs.mount.passthrough import Choice
 
@@ -105,7 +105,7 @@ def mount(
     path = Path(os.path.abspath(mountpoint))
     binding.load()
     points.prepare(path)
-    session.make_directories(config)
+    keeping.make_directories(config)
     if foreground:
         session.log_to(None, is_verbose=verbose)
         session.serve(config, options, path, ready=lambda: None)
