@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import TypeVar
 
 from modelfs.cache.blocks import BlockCache
 from modelfs.config import Config
@@ -23,6 +24,7 @@ from modelfs.registry import open_registry
 from modelfs.registry.base import Registry
 from modelfs.registry.caching import CachingRegistry
 from modelfs.registry.shelf import shelf_for
+from modelfs.registry.pinned import PinnedRegistry, open_pins
 from modelfs.waiting import Wait
 
 log = logging.getLogger(__name__)
@@ -90,15 +92,16 @@ def assemble(config: Config, wait: Wait, drop: Drop, caller: Callable[[], int]) 
         on_reject=lambda backing: handles.rejected(backing),
     )
     handles = Handles(cache, wait, drop)
-    tree = Tree(registries, lambda origin: cached_bytes(cache, origin))
-    writable = [] if config.is_read_only else registries.values()
+    shown = _pinned(registries, config, askers, wait)
+    tree = Tree(shown, lambda origin: cached_bytes(cache, origin))
+    writable = [] if config.is_read_only or config.pin else registries.values()
     locals = {
         registry.traits.identity: _local(registry, config, cache, tree, changers, wait, caller)
         for registry in writable
         if registry.traits.is_writable
     }
     return Parts(
-        registries=dict(registries),
+        registries=dict(shown),
         cache=cache,
         tree=tree,
         handles=handles,
@@ -112,6 +115,20 @@ def assemble(config: Config, wait: Wait, drop: Drop, caller: Callable[[], int]) 
 def _local(
     registry: CachingRegistry,
     config: Config,
+def _pinned(
+    registries: Mapping[str, CachingRegistry], config: Config, askers: Executor, wait: Wait
+) -> Mapping[str, Registry]:
+    """The registries as far as the lock file lets them be seen, if there is one."""
+    if config.pin is None:
+        return registries
+
+    def aside(work: Callable[[], T]) -> T:
+        return wait(askers.submit(work))
+
+    pins = open_pins(config.pin, registries.values(), aside)
+    return {name: PinnedRegistry(registry, pins) for name, registry in registries.items()}
+
+
     cache: BlockCache,
     tree: Tree,
     changers: ThreadPoolExecutor,

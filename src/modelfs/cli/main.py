@@ -14,6 +14,11 @@ from modelfs.cli.reporting import report
 # the first sentence of its help.
 _COMMANDS = {
     "drafts": ("modelfs.cli.drafts", "Drafts: versions that are not published yet."),
+    "lock": (
+        "modelfs.cli.lock",
+        "Write a lock file: the versions REF…, with the sizes and digests of their files.",
+    ),
+    "models": ("modelfs.cli.models", "Models of a registry: the commands of the official client."),
     "mount": ("modelfs.cli.mount", "Mount a model registry at MOUNTPOINT, an empty directory."),
     "publish": (
         "modelfs.cli.publish",
