@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TypeVar
 
+from modelfs import waiting
 from modelfs.cache.blocks import BlockCache
 from modelfs.config import Config
 from modelfs.errors import Error
@@ -23,11 +24,13 @@ from modelfs.refs import Ref
 from modelfs.registry import open_registry
 from modelfs.registry.base import Registry
 from modelfs.registry.caching import CachingRegistry
-from modelfs.registry.shelf import shelf_for
 from modelfs.registry.pinned import PinnedRegistry, open_pins
+from modelfs.registry.shelf import shelf_for
 from modelfs.waiting import Wait
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 # Questions to registries in flight at once; each is one small request.
 _ASKERS = 8
@@ -112,9 +115,6 @@ def assemble(config: Config, wait: Wait, drop: Drop, caller: Callable[[], int]) 
     )
 
 
-def _local(
-    registry: CachingRegistry,
-    config: Config,
 def _pinned(
     registries: Mapping[str, CachingRegistry], config: Config, askers: Executor, wait: Wait
 ) -> Mapping[str, Registry]:
@@ -129,6 +129,9 @@ def _pinned(
     return {name: PinnedRegistry(registry, pins) for name, registry in registries.items()}
 
 
+def _local(
+    registry: CachingRegistry,
+    config: Config,
     cache: BlockCache,
     tree: Tree,
     changers: ThreadPoolExecutor,
@@ -162,3 +165,31 @@ def _remembered(
         wait=wait,
         is_offline=config.is_offline,
     )
+
+
+@dataclass(frozen=True)
+class Access:
+    """One registry and the cache, without a mount. The cache runs once its owner starts it."""
+
+    registry: CachingRegistry
+    cache: BlockCache
+    askers: ThreadPoolExecutor
+
+    def stop(self) -> None:
+        """End the threads; what hangs in a request is left behind."""
+        self.askers.shutdown(wait=False, cancel_futures=True)
+        self.cache.stop()
+        self.registry.close()
+
+
+def access(config: Config, askers: int = _ASKERS) -> Access:
+    """The first registry of `config`, of which at most so many questions are asked at once."""
+    executor = ThreadPoolExecutor(askers, thread_name_prefix="ask")
+    cache = BlockCache(
+        config.cache_dir / "blocks",
+        budget=config.cache_size,
+        floor=config.cache_floor,
+        workers=_FETCHERS,
+    )
+    registry = open_registry(config.registry, config)
+    return Access(_remembered(registry, config, executor, waiting.wait), cache, executor)
