@@ -13,6 +13,10 @@ from modelfs.cli.reporting import report
 # Command -> the module that has it, imported only when it is asked for since start-up is felt, and
 # the first sentence of its help.
 _COMMANDS = {
+    "completion": (
+        "modelfs.cli.completion",
+        "Print a script that makes SHELL complete commands, options and names in registries.",
+    ),
     "drafts": ("modelfs.cli.drafts", "Drafts: versions that are not published yet."),
     "lock": (
         "modelfs.cli.lock",
@@ -29,7 +33,11 @@ _COMMANDS = {
     "umount": ("modelfs.cli.mount", "Unmount MOUNTPOINT; what was downloaded is kept."),
 }
 # What the official client's users type.
-_ALIASES: dict[str, tuple[str, ...]] = {}
+_ALIASES = {
+    "m": ("models",),
+    "mi": ("models", "instances"),
+    "miv": ("models", "instances", "versions"),
+}
 
 
 class _Commands(click.Group):
