@@ -202,7 +202,8 @@ class Staging:
 def write_durably(path: Path, data: bytes) -> None:
     """Make or replace a file, for our eyes only, whole or not at all; a power cut keeps it."""
     temporary = path.with_suffix(".new")
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _OURS, 0o600)
+    temporary.unlink(missing_ok=True)
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _OURS, 0o600)
     with os.fdopen(fd, "wb") as file:
         file.write(data)
         file.flush()

@@ -7,6 +7,7 @@ first write. No state, no lock.
 
 from __future__ import annotations
 
+import errno
 import logging.handlers
 import os
 import stat
@@ -44,8 +45,12 @@ def _make(kind: str, path: Path, *, is_shareable: bool) -> None:
 
 
 def open_private(path: str | os.PathLike[str], flags: int) -> int:
-    """Open a file of ours, also for `open(opener=...)`: a new one is 0600, no link is followed."""
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    """Open a file of ours, also for `open(opener=...)`: a new one is 0600, and none is a link."""
+    fd = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    if os.fstat(fd).st_nlink > 1:
+        os.close(fd)
+        raise OSError(errno.EMLINK, "the file has another name", os.fspath(path))
+    return fd
 
 
 class Log(logging.handlers.RotatingFileHandler):

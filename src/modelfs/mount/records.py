@@ -66,7 +66,8 @@ class Record:
             "registries": [asdict(shown) for shown in registries],
         }
         temporary = self._file.with_suffix(f".{os.getpid()}")
-        with open(temporary, "w", opener=open_private) as file:
+        temporary.unlink(missing_ok=True)
+        with open(temporary, "x", opener=open_private) as file:
             json.dump(value, file)
         temporary.replace(self._file)
 

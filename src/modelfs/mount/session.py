@@ -266,7 +266,10 @@ def log_to(log_file: Path | None, *, is_verbose: bool) -> None:
         handler = logging.StreamHandler()
     else:
         log_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handler = keeping.Log(log_file, maxBytes=_LOG_BYTES, backupCount=1, delay=True)
+        try:
+            handler = keeping.Log(log_file, maxBytes=_LOG_BYTES, backupCount=1)
+        except OSError as exc:
+            raise Error(f"cannot write the log {log_file}: {exc.strerror}") from exc
     handler.setFormatter(logging.Formatter(_LOG_FORMAT))
     ours = logging.getLogger("modelfs")
     ours.addHandler(handler)
