@@ -93,9 +93,9 @@ def _handler(route: Route, dispatcher: Dispatcher, allowance: Allowance) -> Hand
                 raise TooManyRequests("too many requests in this second")
             ask = await _ask(route, request, dispatcher)
             reply = await asyncio.to_thread(route.operation, ask)
+            value = _page(request, reply) if isinstance(reply, Window) else reply
         except Error as exc:
             return _refusal(request, exc, headers)
-        value = _page(request, reply) if isinstance(reply, Window) else reply
         # Also where there is nothing to say: clients parse every body.
         return web.json_response(
             value, status=201 if route.verb == "POST" else 200, headers=headers
@@ -122,10 +122,9 @@ def _page(request: web.Request, window: Window[Reply]) -> Reply:
     page: Reply = {"items": list(window.items)}
     page |= {f"{side}_cursor": cursor or None for side, cursor in cursors.items()}
     if _OLD_CLIENT.match(request.headers.get("User-Agent", "")):
-        here = request.url.with_path(request.path)
         for side, cursor in cursors.items():
-            address = here.update_query(cursor=cursor)
-            page[f"{side}_url"] = f"{origin(request)}{address.raw_path_qs}" if cursor else None
+            address = f"{origin(request)}{request.rel_url.update_query(cursor=cursor)}"
+            page[f"{side}_url"] = address if cursor else None
     return page
 
 

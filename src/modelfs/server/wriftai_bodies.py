@@ -83,7 +83,8 @@ def account_changes(body: Mapping[str, object]) -> Values:
 def new_version(body: Mapping[str, object]) -> NewVersion:
     required = ("release_notes", "schemas", "container_image_digest")
     values = _checked(body, _VERSION, required=required)
-    return NewVersion(**values, **(values.pop("configuration", None) or {}))
+    configuration = values.pop("configuration", None) or {}
+    return NewVersion(**values, **configuration)
 
 
 def configuration_changes(body: Mapping[str, object]) -> Values:
