@@ -67,14 +67,20 @@ def template(name: str, license_name: str) -> Fields:
     return {**json.loads(document.content), **_PLACEHOLDERS[name]}
 
 
-def read(folder: Path, name: str) -> tuple[Ref, Fields]:
-    """What the metadata file in `folder` is about, and what it says; InvalidName if neither."""
+def read(folder: Path, name: str, *, is_new: bool = False) -> tuple[Ref, Fields]:
+    """What the metadata file in `folder` is about, and what it says.
+
+    InvalidName if it cannot be right, also for what it lacks if that is to be new.
+    """
     path = folder / name
     try:
         document = Document(name, path.read_bytes())
     except FileNotFoundError:
         raise Error(f"metadata file not found: {path}") from None
-    return described.subject(document)
+    ref, told = described.subject(document)
+    if is_new:
+        described.complete(document, ref)
+    return ref, told
 
 
 def write(folder: Path, name: str, fields: Mapping[str, Any]) -> Path:

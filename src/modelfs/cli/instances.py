@@ -78,7 +78,7 @@ def create(client: Client, folder: Path | None, **options: Any) -> None:
     model-instance-metadata.json in the folder describes it; the model has to exist.
     """
     folder = folders.existing(folder)
-    ref, _ = folders.read(folder, INSTANCE)
+    ref, _ = folders.read(folder, INSTANCE, is_new=True)
     client.stat(ref.parent.parent)
     _check_new(client, ref)
     published(client, folder, ref, **options)

@@ -69,7 +69,7 @@ def init(folder: Path | None) -> None:
 @with_client
 def create(client: Client, folder: Path | None) -> None:
     """Create a model, as model-metadata.json describes it."""
-    ref, fields = folders.read(folders.existing(folder), MODEL)
+    ref, fields = folders.read(folders.existing(folder), MODEL, is_new=True)
     facts = client.create(ref, fields).facts
     click.echo(f"Your model was created. Id={facts.get('id')}. Url={facts.get('url')}")
 
