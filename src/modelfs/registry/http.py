@@ -30,7 +30,7 @@ from tenacity import (
 )
 
 from modelfs import __version__
-from modelfs.errors import Corrupt, DeadlinePassed, TooManyRequests, Unavailable, Usage
+from modelfs.errors import Corrupt, DeadlinePassed, Error, TooManyRequests, Unavailable, Usage
 from modelfs.model import Part
 from modelfs.registry import addresses, connections, envelopes, patience, transfer, uploading
 from modelfs.registry.answers import Answer
@@ -142,7 +142,10 @@ class Http:
     def _asked(self, path: str, message: Mapping[str, object], this: _Try) -> dict[str, Any]:
         with self._post(path, message, this) as answer:
             document = answer.document(self._limits.document, this.deadline)
-        return envelopes.checked(document)
+        try:
+            return envelopes.checked(document)
+        except Error as exc:
+            raise self._discreet(exc) from None
 
     def request(
         self,
@@ -340,7 +343,14 @@ class Http:
         except (Corrupt, Unavailable):  # the status says enough
             pass
         self._note_refusal(answer)
-        raise envelopes.failure(answer.status, document, answer.host)
+        raise self._discreet(envelopes.failure(answer.status, document, answer.host))
+
+    def _discreet(self, error: Error) -> Error:
+        """`error` without our credentials: a registry may quote the request that it refuses."""
+        text = str(error)
+        for secret in envelopes.secrets_of(self._authorization()):
+            text = text.replace(secret, "…")
+        return error if text == str(error) else type(error)(text, hint=error.hint)
 
     def _note_refusal(self, answer: Answer) -> None:
         """Leave a host alone that asks for it."""

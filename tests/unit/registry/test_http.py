@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import random
+import re
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -242,6 +243,23 @@ def test_an_error_shows_no_secret(serve, text):
     with client(server, "Bearer s3cret") as http, pytest.raises(errors.Error) as caught:
         fetched(http, url, 0, 5)
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [200, 403])
+@pytest.mark.parametrize(
+    ("header", "quoted"),
+    [
+        ("Bearer s3cret", "s3cret"),
+        ("Basic YWxpY2U6czNjcmV0", "alice:s3cret is not known"),
+        ("Basic YWxpY2U6czNjcmV0", "Authorization: Basic YWxpY2U6czNjcmV0"),
+    ],
+)
+def test_a_registry_that_quotes_our_credentials_is_not_quoted(serve, status, header, quoted):
+    server = serve(lambda request: json_reply({"code": 403, "message": f"no: {quoted}"}, status))
+    with client(server, header) as http, pytest.raises(errors.Forbidden) as caught:
+        http.call("v1/x", {})
+    assert str(caught.value).startswith("no: ")
+    assert not re.search("s3cret|czNjcmV0", str(caught.value) + repr(caught.value.__cause__))
 
 
 # Redirects
