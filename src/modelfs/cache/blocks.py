@@ -46,6 +46,10 @@ NOT_TOLD = Digests()
 # Why a file cannot have a second name in the cache: other disk, or one that knows no such names.
 _NO_LINK = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS})
 
+# Requests to one place at a time, those that get nowhere included. More than these, when as many
+# files as this are read of which nothing comes, wait until some are given up.
+_MOST = 96
+
 # For the threads to end; what hangs in a request by then is left behind.
 _STOP = 5.0
 
@@ -80,7 +84,7 @@ class BlockCache:
         self._directory = Directory(directory)
         self._store = Store(self._directory)
         self._room = Room(self._store, self._directory, budget, floor, clock)
-        self._crew = Crew(workers)
+        self._crew = Crew(workers, most=_MOST)
         self._settler = Settler(self._store, self._directory)
         self._fetcher = Fetcher(
             self._store, self._room, self._crew, clock, self._settler, self._learn, on_reject
@@ -119,12 +123,14 @@ class BlockCache:
         digests: Digests,
         source: Source,
         reader: Reader | None = None,
+        place: str = "",
     ) -> CachedFile:
         """The file that `identity` names, whose bytes come from `source` where they are missing.
 
         An identity has the same bytes for ever. Reads no bytes and asks nobody. Openings that see
         each other's bytes, as those of one mount do in the kernel, share a `reader`: what one of
-        them was given that turned out wrong, all of them were.
+        them was given that turned out wrong, all of them were. When nothing comes from one `place`,
+        files from others do not wait for that.
         """
         digests = legible(digests)
         with self._lock:
@@ -132,7 +138,7 @@ class BlockCache:
             if name is not None and (name.size != size or name.has_failed):
                 name = None
             if name is None:
-                name = self._names[identity] = Name(identity, size, source)
+                name = self._names[identity] = Name(identity, size, source, place)
             name.users += 1
         if name.content is None and size and (key := self._key(identity, size, digests)):
             name.show(self._acquire(name, key, digests))
@@ -265,7 +271,7 @@ class BlockCache:
         with self._lock:
             content = name.bound or self._contents.get(key)
             if content is None or content.failure is not None:
-                content = Content(key, digests)
+                content = Content(key, digests, name.place)
                 if name.users:
                     self._contents[key] = content
             if name.users and name.bound is None:

@@ -88,8 +88,10 @@ class _Progress:
 class Content:
     """One content while somebody has it open."""
 
-    def __init__(self, key: str, digests: Digests) -> None:
+    def __init__(self, key: str, digests: Digests, place: str = "") -> None:
         self.key = key
+        # Where its bytes come from, for whoever fetches them from many places.
+        self.place = place
         self.size = size_of(key)
         self.blocks = block_count(self.size)
         self.digests = digests

@@ -55,6 +55,7 @@ class Limits:
     With three of ten requests failing, ten attempts all fail once in 170,000 calls; the first few
     give up early on an answer that is lost, so that there is time for the others.
 
+    `connections` are to one host: 96 for bytes, should none of them come, and some for questions.
     `submit` is for what is asked once and takes as long as it takes; `stall` for the storage to
     say something about an upload whose bytes it has.
     """
@@ -69,7 +70,7 @@ class Limits:
     longest_wait: float = 4.0
     submit: float = 120.0
     stall: float = 20.0
-    connections: int = 32
+    connections: int = 128
 
 
 LIMITS = Limits()

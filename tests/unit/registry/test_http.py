@@ -197,6 +197,33 @@ def test_a_dripping_document_does_not_outlast_the_deadline(serve):
     assert time.monotonic() - begun < 2
 
 
+def test_a_dripping_body_is_given_up(serve):
+    server = serve(lambda request: slowly(request, piece=1, pause=0.02))
+    begun = time.monotonic()
+    with (
+        client(server, limits=Limits(read=5, total=0.5)) as http,
+        pytest.raises(errors.DeadlinePassed, match="bytes came within"),
+    ):
+        fetched(http, f"{server.url}/file", 0, len(CONTENT))
+    assert time.monotonic() - begun < 3
+
+
+def test_a_slow_body_comes_to_its_end(serve):
+    server = serve(lambda request: slowly(request, piece=50_000, pause=0.3))
+    with client(server, limits=Limits(read=5, total=0.5)) as http:
+        assert CONTENT == fetched(http, f"{server.url}/file", 0, len(CONTENT))
+
+
+def slowly(request: Request, piece: int, pause: float) -> Script:
+    (answer,) = faults.good(request, CONTENT)
+    assert isinstance(answer, bytes)
+    begin = answer.index(b"\r\n\r\n") + 4
+    yield answer[:begin]
+    for at in range(begin, len(answer), piece):
+        yield answer[at : at + piece]
+        yield Pause(pause)
+
+
 # Credentials
 
 
