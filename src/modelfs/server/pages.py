@@ -20,6 +20,8 @@ _PAGE = """<!doctype html>
 <p>Use it with kaggle and kagglehub:</p>
 <pre>export KAGGLE_API_ENVIRONMENT=LOCALHOST HTTP_PROXY={address}
 export KAGGLE_USERNAME=you KAGGLE_KEY=the-token</pre>
+<p>Use it with wriftai:</p>
+<pre>export WRIFTAI_API_BASE_URL={address}/v1 WRIFTAI_ACCESS_TOKEN=the-token</pre>
 </html>
 """
 
