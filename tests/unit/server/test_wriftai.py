@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from modelfs.registry.local import Store
+from modelfs.server import rest, wriftai
 from modelfs.server.app import Settings, running
 from modelfs.server.limits import Limits
 from unit.server.client import Answer, Client
@@ -439,3 +441,25 @@ def test_nobody_is_called_as_kaggles_list_is(directory: Path) -> None:
         client = Client(url, (directory / "token").read_text().strip())
         answer = client.signed("POST", "/v1/models", {"name": "m"})
     assert {"body": "value_error"} == faults(answer)
+
+
+def test_the_protocols_have_one_path_in_common(tmp_path: Path) -> None:
+    def parts(path: str) -> list[str]:
+        return ["" if part.startswith("{") else part for part in path.split("/")]
+
+    def is_shared(one: str, other: str) -> bool:
+        count = len(parts(one))
+        fits = len(parts(other)) >= count if "{path:" in one else len(parts(other)) == count
+        pairs = zip(parts(one), parts(other), strict=False)
+        return fits and all(a == b for a, b in pairs if a and b)
+
+    kaggle = [(route.verb, route.path) for route in rest.ROUTES]
+    kaggle += [("POST", "/{service}/{method}"), ("GET", "/hello")]
+    ours = wriftai.routes(Store(tmp_path).containers)
+    shared = [
+        (verb, path, route.path)
+        for verb, path in kaggle
+        for route in ours
+        if verb == route.verb and is_shared(path, route.path)
+    ]
+    assert [("GET", "/models/list", "/models/{owner}")] == shared
