@@ -65,9 +65,7 @@ def _wriftai(config: Config) -> Registry:
     from modelfs.registry import credentials, wriftai, wriftai_writing
 
     found = credentials.for_wriftai(config.environ)
-    base = config.environ.get("WRIFTAI_API_BASE_URL", "").strip().rstrip("/") or wriftai.API
-    if urlsplit(base).scheme not in ("http", "https") or not urlsplit(base).hostname:
-        raise Usage("WRIFTAI_API_BASE_URL is not an address of http or https")
+    base = wriftai.base_url(config.environ.get("WRIFTAI_API_BASE_URL") or wriftai.API)
     calls = wriftai.connect(base, found, config.environ)
     identity = wriftai.WRIFTAI if base == wriftai.API else f"wriftai+{base}"
     if not found:  # nobody publishes as nobody

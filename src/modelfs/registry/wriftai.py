@@ -10,8 +10,9 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
-from modelfs.errors import Corrupt, InvalidName, NotFound, Unauthenticated
+from modelfs.errors import Corrupt, InvalidName, NotFound, Unauthenticated, Usage
 from modelfs.model import Account, Document, Entry, File, Item, Manifest, Page, Query, Traits
 from modelfs.refs import Ref
 from modelfs.registry import replies
@@ -36,6 +37,20 @@ def connect(
 ) -> Calls:
     """The calls of the service at `base`, signed in with `found`. Sends nothing yet."""
     return Calls(Http(base, authorization=lambda: found.header, environ=environ, limits=limits))
+
+
+def base_url(text: str) -> str:
+    """The address of an API without the slash at its end; Usage if it cannot be one."""
+    base = text.strip().rstrip("/")
+    try:
+        url = urlsplit(base)
+        is_plain = url.username is None and url.password is None and not url.query
+        is_address = url.scheme in ("http", "https") and url.hostname and (url.port or True)
+    except ValueError:
+        is_plain = is_address = False
+    if not is_plain or not is_address or url.fragment:
+        raise Usage("not the address of WriftAI's API", hint=f"it is like {API}")
+    return base
 
 
 class WriftAIRegistry:

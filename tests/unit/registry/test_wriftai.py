@@ -154,9 +154,20 @@ def test_without_a_token_the_service_is_only_read(tmp_path: Path) -> None:
         assert not registry.traits.is_writable
 
 
-@pytest.mark.parametrize("base", ["api.wrift.ai", "ftp://x/v1", "http://", "/v1"])
+@pytest.mark.parametrize(
+    "base",
+    [
+        "api.wrift.ai",
+        "ftp://x/v1",
+        "http://",
+        "/v1",
+        "http://u:p@x/v1",
+        "http://x:y",
+        "http://[::1",
+    ],
+)
 def test_a_base_that_is_no_address_is_told(base: str, tmp_path: Path) -> None:
-    with pytest.raises(Usage, match="WRIFTAI_API_BASE_URL"):
+    with pytest.raises(Usage, match="address of WriftAI"):
         open_registry("wriftai", Config(home=tmp_path, environ={"WRIFTAI_API_BASE_URL": base}))
 
 
