@@ -22,6 +22,9 @@ _log = logging.getLogger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+# WriftAI's clients may quote it.
+REQUEST_ID = "x-request-id"
+
 # What nginx calls a client that hung up; nobody gets to read it.
 _CLIENT_GONE = 499
 
@@ -84,12 +87,13 @@ def observer(counters: Counters) -> Any:
                 guard.end()
             counters.count(request, response)
             _log.info(
-                "%s %s %s %d %.1f ms",
+                "%s %s %s %d %.1f ms%s",
                 request.remote,
                 request.method,
                 request.rel_url.raw_path,
                 response.status if response is not None else 0,
                 (time.perf_counter() - started) * 1000,
+                _request_id(response),
             )
 
     return observe
@@ -115,6 +119,12 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     except Exception:
         _log.exception("%s %s failed", request.method, request.rel_url.raw_path)
         return _error_response(request, 500, "internal error: see the server's log", {})
+
+
+def _request_id(response: web.StreamResponse | None) -> str:
+    """What a client was told to call this request, if it was."""
+    told = "" if response is None else response.headers.get(REQUEST_ID, "")
+    return f" {told}" if told else ""
 
 
 def _error_response(

@@ -20,7 +20,7 @@ from modelfs.errors import Error, InvalidName, TooManyRequests
 from modelfs.registry.local.containers import Containers
 from modelfs.registry.local.cursors import Window
 from modelfs.server.limits import Allowance
-from modelfs.server.observing import error_headers
+from modelfs.server.observing import REQUEST_ID, error_headers
 from modelfs.server.rpc import Dispatcher, origin
 from modelfs.server.wriftai_bodies import Invalid
 from modelfs.server.wriftai_operations import Ask, WriftaiOperations
@@ -85,7 +85,7 @@ def add_routes(
 
 def _handler(route: Route, dispatcher: Dispatcher, allowance: Allowance) -> Handler:
     async def handler(request: web.Request) -> web.StreamResponse:
-        headers = {"x-request-id": uuid.uuid4().hex}
+        headers = {REQUEST_ID: uuid.uuid4().hex}
         try:
             is_admitted = allowance.take()
             headers |= allowance.headers()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from modelfs.registry.local import Store
 from modelfs.server import rest, wriftai
 from modelfs.server.app import Settings, running
 from modelfs.server.limits import Limits
+from polling import wait_for
 from unit.server.client import Answer, Client
 
 DIGEST = "sha256:" + "0f" * 32
@@ -178,6 +180,14 @@ def test_every_reply_has_its_headers(client: Client, verb: str, path: str) -> No
     assert "1000" == answer.headers["x-ratelimit-limit"]
     assert int(answer.headers["x-ratelimit-remaining"]) < 1000
     assert answer.headers["x-request-id"] != client.signed(verb, path).headers["x-request-id"]
+
+
+def test_the_name_of_a_request_is_in_the_log(
+    client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "modelfs.server.observing")
+    told = client.signed("GET", "/v1/user").headers["x-request-id"]
+    wait_for(lambda: any(line.endswith(f" ms {told}") for line in caplog.messages), 10, "logged")
 
 
 def test_too_many_calls_are_told_when_to_come_back(directory: Path) -> None:
