@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# Questions to registries in flight at once; each is one small request.
+# Questions to one registry in flight at once; each is one small request.
 _ASKERS = 8
 # Edited metadata and deletions on their way at once.
 _CHANGERS = 4
@@ -51,7 +51,8 @@ class Parts:
     deletions: Deletions
     # What is local, by the identity of the registry; those that may not be written to are left out.
     locals: dict[str, Local]
-    askers: ThreadPoolExecutor
+    # One for each registry: what one does not answer keeps no other from being asked.
+    askers: Sequence[ThreadPoolExecutor]
     # Changes of what is published, each of which may ask questions in turn.
     changers: ThreadPoolExecutor
 
@@ -69,7 +70,7 @@ class Parts:
         """End the threads; what hangs in a request is left behind, what was sent half goes on."""
         for local in self.locals.values():
             local.stop()
-        for executor in (self.changers, self.askers):
+        for executor in (self.changers, *self.askers):
             executor.shutdown(wait=False, cancel_futures=True)
         self.cache.stop()
         for registry in self.registries.values():
@@ -81,11 +82,11 @@ def assemble(config: Config, wait: Wait, drop: Drop, caller: Callable[[], int]) 
 
     `drop` has the kernel drop the bytes of an inode; `caller` tells the process being served.
     """
-    askers = ThreadPoolExecutor(_ASKERS, thread_name_prefix="ask")
+    askers = [ThreadPoolExecutor(_ASKERS, thread_name_prefix="ask") for _ in config.registries]
     changers = ThreadPoolExecutor(_CHANGERS, thread_name_prefix="change")
     registries = {
-        mount.name: _remembered(open_registry(mount.spec, config), config, askers, wait)
-        for mount in config.registries
+        mount.name: _remembered(open_registry(mount.spec, config), config, executor, wait)
+        for mount, executor in zip(config.registries, askers, strict=True)
     }
     cache = BlockCache(
         config.cache_dir / "blocks",
@@ -95,7 +96,7 @@ def assemble(config: Config, wait: Wait, drop: Drop, caller: Callable[[], int]) 
         on_reject=lambda backing: handles.rejected(backing),
     )
     handles = Handles(cache, wait, drop)
-    shown = _pinned(registries, config, askers, wait)
+    shown = _pinned(registries, config, changers, wait)
     tree = Tree(shown, lambda origin: cached_bytes(cache, origin))
     writable = [] if config.is_read_only or config.pin else registries.values()
     locals = {
@@ -116,14 +117,14 @@ def assemble(config: Config, wait: Wait, drop: Drop, caller: Callable[[], int]) 
 
 
 def _pinned(
-    registries: Mapping[str, CachingRegistry], config: Config, askers: Executor, wait: Wait
+    registries: Mapping[str, CachingRegistry], config: Config, executor: Executor, wait: Wait
 ) -> Mapping[str, Registry]:
     """The registries as far as the lock file lets them be seen, if there is one."""
     if config.pin is None:
         return registries
 
     def aside(work: Callable[[], T]) -> T:
-        return wait(askers.submit(work))
+        return wait(executor.submit(work))
 
     pins = open_pins(config.pin, registries.values(), aside)
     return {name: PinnedRegistry(registry, pins) for name, registry in registries.items()}

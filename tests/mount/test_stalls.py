@@ -87,14 +87,7 @@ def test_sixty_four_files_of_which_nothing_comes_hold_up_no_other(
     ill: faults.Fault, simulate: Simulate, ending: ExitStack, tmp_path: Path
 ) -> None:
     kaggle, other = simulate(MANY), simulate(MODEL)
-    mount = ending.enter_context(
-        Mounted(
-            tmp_path / "mount",
-            f"ill=kaggle+{kaggle.url}",
-            *("--registry", f"well=kaggle+{other.url}"),
-            token=kaggle.token,
-        )
-    )
+    mount = ending.enter_context(two_mounted(tmp_path, kaggle, other))
     version, elsewhere = mount.path / "ill/alice/many/other/it/1", mount.path / "well" / VERSION
     names = sorted([*SILENT, "cached", "healthy", "late"])
     assert names == sorted(os.listdir(version))
@@ -241,6 +234,24 @@ def test_a_stalled_listing_holds_up_nobody_else(simulate: Simulate, mounted: Mou
         for listing in listings:
             listing.kill()
             listing.wait(10)
+
+
+def test_a_registry_whose_listings_stall_holds_up_no_other(
+    simulate: Simulate, ending: ExitStack, tmp_path: Path
+) -> None:
+    ill, well = simulate(MODEL), simulate(MODEL)
+    mount = ending.enter_context(two_mounted(tmp_path, ill, well))
+    ill.refusal = [STALL]
+    with waiting([mount.path / "ill" / f"owner-{n}" / "x/y" for n in range(20)]):
+        wait_for(lambda: sum(ill.calls().values()) >= 8)
+        within(2, lambda: "cached" in os.listdir(mount.path / "well" / VERSION))
+        within(2, lambda: OTHER == (mount.path / "well" / VERSION / "other").read_bytes())
+
+
+def two_mounted(folder: Path, ill: Kaggle, well: Kaggle) -> Mounted:
+    """A mount with a directory for each of them."""
+    second = ("--registry", f"well=kaggle+{well.url}")
+    return Mounted(folder / "mount", f"ill=kaggle+{ill.url}", *second, token=ill.token)
 
 
 def within(seconds: float, question: Callable[[], bool]) -> None:
