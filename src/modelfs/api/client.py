@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, overload
 
-from modelfs.api import places
+from modelfs.api import places, publishing
 from modelfs.api.downloading import LANES, Transfers, open_file
 from modelfs.api.listing import Listing
 from modelfs.api.opened import BUFFER, CachedReader
@@ -26,7 +26,8 @@ from modelfs.api.targets import write
 from modelfs.assemble import Access, access
 from modelfs.cache.crew import Crew
 from modelfs.config import Config, load, parse_registries
-from modelfs.errors import Corrupt, InvalidName, NotFound, Unsupported, WrongState
+from modelfs.errors import Corrupt, InvalidName, NotFound, Unavailable, Unsupported, WrongState
+from modelfs.fs.folder import Folder
 from modelfs.model import Account, Document, Item, Manifest, Page, Query, Traits
 from modelfs.refs import Ref
 from modelfs.registry.caching import CachingRegistry
@@ -34,6 +35,8 @@ from modelfs.registry.caching import CachingRegistry
 # Inside the class, `list` is its method.
 _Paths = list[Path]
 
+# Registries give the number.
+_NEW = "new"
 # For the threads to end; what hangs in a request by then is left behind.
 _STOP = 5.0
 
@@ -205,14 +208,16 @@ class Client:
         files: Iterable[str] = (),
         patterns: Iterable[str] = (),
         is_forced: bool = False,
+        is_replacing: bool = True,
         link: bool = False,
         progress: Tell | None = None,
     ) -> _Paths:
         """Put the files of a version into `directory`, which is made; where they are.
 
         `files` are paths, `patterns` are as in `fnmatch`; without both, all files. A file that is
-        there with the right bytes stays, unless `is_forced`; another of that name is replaced. The
-        files are the caller's own, unless `link`: they are the cache's then, only to be read.
+        there with the right bytes stays, unless `is_forced`; another of that name is replaced, or
+        Exists without `is_replacing`. The files are the caller's own, unless `link`: they are the
+        cache's then, only to be read.
         """
         registry = self._registry
         version = places.version_of(registry, ref)
@@ -230,7 +235,14 @@ class Client:
                 write(target, document.name, document.content)
             return [target / document.name for document in manifest.documents]
         wanted = [places.Wanted(version, file) for file in manifest.files if file.path in chosen]
-        self._transfers().download(wanted, target, progress, is_forced=is_forced, is_linked=link)
+        self._transfers().download(
+            wanted,
+            target,
+            progress,
+            is_forced=is_forced,
+            is_replacing=is_replacing,
+            is_linked=link,
+        )
         return [target / each.file.path for each in wanted]
 
     def warm(
@@ -244,6 +256,71 @@ class Client:
         each = [refs] if isinstance(refs, str | Ref) else refs
         wanted = dict.fromkeys(found for path in each for found in places.under(registry, path))
         self._transfers().warm(wanted, progress)
+
+    # Publishing
+
+    def publish(
+        self,
+        folder: str | os.PathLike[str],
+        ref: str | Ref,
+        *,
+        notes: str = "",
+        directories: Literal["tree", "skip"] = "tree",
+        ignore: Iterable[str] = (),
+        metadata: Mapping[str, Mapping[str, Any]] | None = None,
+        progress: Tell | None = None,
+    ) -> Ref:
+        """Publish the files of a folder as one new version of the instance `ref`; the version.
+
+        Checked before anything is sent, hashed, uploaded side by side, created exactly once, and
+        compared with what the registry lists. A call that was interrupted is continued by the next
+        one with the same folder and `ref`. Nothing in the folder changes.
+
+        `notes` are the version's; without them, a file NOTES in the folder. `directories` says
+        whether folders in it are published or skipped. `ignore` is like `*.log` or, for folders,
+        `build/`; what is left out is told as `Progress.ignored`. What does not exist above the
+        version is created as `metadata` says, by the names of the documents, or else as files of
+        those names in the folder say, or else blank and private.
+        """
+        found = self._started
+        registry, traits = found.registry, found.registry.traits
+        if self._config.is_offline:
+            raise Unavailable("offline: nothing is published")
+        if not traits.is_writable:
+            raise Unsupported(f"this registry is only read: {traits.identity}")
+        ref = registry.canonical(ref if isinstance(ref, Ref) else Ref.parse(ref))
+        if ref.depth == traits.depth:
+            ref = ref.parent
+        if ref.depth != traits.depth - 1:
+            raise InvalidName(f"not where a version can be: {ref}")
+        if directories not in ("tree", "skip"):
+            raise InvalidName(f"not a way to treat folders: {directories!r}")
+        directory = Path(folder).expanduser().absolute()
+        if not directory.is_dir():
+            raise NotFound(f"no such folder: {directory}")
+        material = Folder(
+            directory,
+            ref.child(_NEW),
+            traits,
+            state=self._config.state_dir,
+            spare=self._config.cache_dir / "incoming",
+            notes=notes.strip(),
+            documents={name: json.dumps(told).encode() for name, told in (metadata or {}).items()},
+            ignore=tuple(ignore),
+            has_directories=directories == "tree",
+        )
+        try:
+            return publishing.publish(
+                registry.direct(),
+                found.cache,
+                self._running_crew(),
+                material,
+                ref.child(_NEW),
+                progress,
+            )
+        finally:
+            material.clean()
+            registry.forget(ref)
 
     # The parts
 
@@ -273,9 +350,12 @@ class Client:
 
     def _transfers(self) -> Transfers:
         found = self._started
+        return Transfers(found.registry, found.cache, self._running_crew())
+
+    def _running_crew(self) -> Crew:
         if self._crew is None:
             raise WrongState("the client is closed")
-        return Transfers(found.registry, found.cache, self._crew)
+        return self._crew
 
     def _document(self, ref: Ref) -> Document:
         """The metadata document of what `ref` names."""

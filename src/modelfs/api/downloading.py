@@ -19,7 +19,7 @@ from modelfs.cache.blocks import BlockCache
 from modelfs.cache.crew import Crew
 from modelfs.cache.keys import Check, digests_of
 from modelfs.cache.opened import CachedFile
-from modelfs.errors import Interrupted, NoSpace, Unavailable
+from modelfs.errors import Exists, Interrupted, NoSpace, Unavailable
 from modelfs.fs.batches import Batch
 from modelfs.fs.nodes import identity
 from modelfs.model import Digests
@@ -73,6 +73,7 @@ class Transfers:
         progress: Tell | None,
         *,
         is_forced: bool,
+        is_replacing: bool,
         is_linked: bool,
     ) -> None:
         """Have the files in `directory`, under their paths."""
@@ -82,10 +83,11 @@ class Transfers:
                 Target(directory, each.file.path) as target,
                 open_file(self._registry, self._cache, each) as cached,
             ):
-                if target.size == each.file.size and not is_forced:
-                    told = _digests(cached, each.file.digests)
-                    if told and target.has(Check.strongest(told)):
+                if target.size is not None and not is_forced:
+                    if target.size == each.file.size and _is_same(target, cached, each):
                         return
+                    if not is_replacing:
+                        raise Exists(f"there already, and not the same: {each.file.path}")
                 is_here = pull.run(cached)
                 if is_here and is_linked and (fd := cached.readable_fd(0, cached.size)) is not None:
                     target.link(fd)
@@ -183,6 +185,14 @@ class _Pull:
     def check_over(self) -> None:
         if self._is_over():
             raise Interrupted("the transfer was ended")
+
+
+def _is_same(target: Target, cached: CachedFile, wanted: Wanted) -> bool:
+    """True if the file that is there, of the right size, has the right bytes."""
+    if not cached.size:
+        return True
+    told = _digests(cached, wanted.file.digests)
+    return bool(told) and target.has(Check.strongest(told))
 
 
 def _digests(cached: CachedFile, listed: Digests) -> Digests:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from modelfs.errors import InvalidName, NotFound
 from modelfs.fs.tree import LATEST
 from modelfs.model import Document, File
-from modelfs.refs import Ref
+from modelfs.refs import Ref, highest
 from modelfs.registry.base import Registry
 
 
@@ -45,10 +45,10 @@ def version_of(registry: Registry, text: str | Ref) -> Ref:
 
 def latest(registry: Registry, ref: Ref) -> Ref:
     """The last version of `ref`."""
-    numbers = [entry.name for entry in registry.children(ref) if entry.name.isdecimal()]
-    if not numbers:
+    name = highest(entry.name for entry in registry.children(ref))
+    if not name:
         raise NotFound(f"no version yet: {ref}")
-    return ref.child(max(numbers, key=int))
+    return ref.child(name)
 
 
 def split(registry: Registry, path: str) -> tuple[Ref, str]:

@@ -12,7 +12,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a transfer is. `current` are the files on their way; `note` what went wrong last."""
+    """How far a transfer is.
+
+    `current` are files on their way, `note` is what went wrong last, and `ignored` are names in a
+    folder that are not published.
+    """
 
     phase: str = ""
     files: int = 0
@@ -21,6 +25,7 @@ class Progress:
     bytes_done: int = 0
     current: tuple[str, ...] = ()
     note: str = ""
+    ignored: tuple[str, ...] = ()
 
 
 # Told several times a second, on the thread that made the call; what it raises ends the call.
