@@ -45,7 +45,7 @@ _CHANGES: Mapping[str, str] = {
     "chown {file} 65534 65534": "EROFS",
     "lchown {file} 65534 65534": "EROFS",
     "truncate {file} 0": "EROFS",
-    "utimensat 0 {file} 1900000000 0 1950000000 0 0": "EROFS",
+    "open . O_RDONLY : utimensat 0 {file} 1900000000 0 1950000000 0 0": "EROFS",
     "unlink {file}": "EPERM",
     "rmdir .": "EINVAL|EPERM",
 }

@@ -31,6 +31,7 @@ _COMMANDS = {
     "serve": ("modelfs.cli.serve", "Serve DIR as a model registry over HTTP."),
     "status": ("modelfs.cli.status", "Show the mounts of this user, and their drafts."),
     "umount": ("modelfs.cli.mount", "Unmount MOUNTPOINT; what was downloaded is kept."),
+    "wriftai": ("modelfs.cli.wriftai", "Models of WriftAI, whose versions are container images."),
 }
 # What the official client's users type.
 _ALIASES = {
