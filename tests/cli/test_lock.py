@@ -194,7 +194,7 @@ def test_a_mount_is_refused_for_a_bad_lock_file(
 @pytest.mark.parametrize(
     ("words", "status", "part"),
     [
-        (["alice/bert"], 2, "not a version: 'alice/bert'"),
+        (["alice/bert"], 1, "not the name of a version: alice/bert"),
         ([], 2, "REF"),
         ([f"{BASE}/9"], 1, f"{BASE}/9"),
         (["alice/none/jax/i"], 1, "none"),

@@ -251,10 +251,15 @@ class Client:
         *,
         progress: Tell | None = None,
     ) -> None:
-        """Have all bytes of versions, of directories in them or of files in the cache."""
+        """Have all bytes of versions, of directories in them or of files in the cache.
+
+        And what a mount needs to find them while the registry is away.
+        """
         registry = self._registry
         each = [refs] if isinstance(refs, str | Ref) else refs
         wanted = dict.fromkeys(found for path in each for found in places.under(registry, path))
+        for ref in {found.ref for found in wanted}:
+            places.look_up(registry, ref)
         self._transfers().warm(wanted, progress)
 
     # Publishing

@@ -90,3 +90,12 @@ def under(registry: Registry, path: str | Ref) -> tuple[Wanted, ...]:
     if below and not found:
         raise NotFound(f"no such file: {path}")
     return found
+
+
+def look_up(registry: Registry, ref: Ref) -> None:
+    """Ask for all that is above a version, which is remembered with that."""
+    for above in (*ref.ancestors(), ref):
+        if above.parts:
+            registry.stat(above)
+        if registry.traits.documents_of(above) and not registry.traits.is_version(above):
+            registry.documents(above)

@@ -12,18 +12,17 @@ from pathlib import Path
 
 import click
 
+from modelfs.api.places import version_of
 from modelfs.cli import wording
 from modelfs.cli.options import registry_options, settings
 from modelfs.config import Config
-from modelfs.errors import NotFound, Usage
+from modelfs.errors import Usage
 from modelfs.model import File
-from modelfs.refs import Ref, highest
+from modelfs.refs import Ref
 from modelfs.registry import lockfile, open_registry
 from modelfs.registry.base import Registry
 from modelfs.registry.lockfile import Lock, Section
 from modelfs.registry.pinned import locked_version
-
-LATEST = "latest"
 
 # Questions in flight; where digests come with the bytes, there is one for each file.
 _ASKERS = 8
@@ -89,9 +88,9 @@ def _made(refs: Sequence[str], registries: Mapping[str, Registry]) -> Lock:
 
         for text in refs:
             registry, ref = _parsed(text, registries)
-            version, is_latest = _resolved(registry, ref)
+            version = version_of(registry, ref)
             held = locked_version(registry, version, each)
-            latest = {version.parent: version.name} if is_latest else {}
+            latest = {version.parent: version.name} if version != ref else {}
             one = Lock({registry.traits.identity: Section(latest, {version: held})})
             made = _with(made, one)
     return made
@@ -116,20 +115,6 @@ def _parsed(text: str, registries: Mapping[str, Registry]) -> tuple[Registry, Re
         if registry is None:
             raise Usage(f"no such registry: {name!r}", hint=f"there are {', '.join(registries)}")
     return registry, registry.canonical(ref)
-
-
-def _resolved(registry: Registry, ref: Ref) -> tuple[Ref, bool]:
-    """The version that `ref` means, and whether it is the latest."""
-    traits = registry.traits
-    if traits.is_version(ref) and ref.name != LATEST:
-        return ref, False
-    above = ref.parent if traits.is_version(ref) else ref
-    if above.depth != traits.depth - 1:
-        raise Usage(f"not a version: {str(ref)!r}", hint=f"{'/'.join(traits.levels)} is needed")
-    name = highest(entry.name for entry in registry.children(above))
-    if not name:
-        raise NotFound(f"{above} has no version")
-    return above.child(name), True
 
 
 def _files(made: Lock) -> Iterable[File]:

@@ -13,6 +13,10 @@ from modelfs.cli.reporting import report
 # Command -> the module that has it, imported only when it is asked for since start-up is felt, and
 # the first sentence of its help.
 _COMMANDS = {
+    "cache": (
+        "modelfs.cli.cache",
+        "What was downloaded and is kept: look at it, check it, make room.",
+    ),
     "completion": (
         "modelfs.cli.completion",
         "Print a script that makes SHELL complete commands, options and names in registries.",
@@ -28,10 +32,15 @@ _COMMANDS = {
         "modelfs.cli.publish",
         "Publish the draft PATH, a directory in a mount or anything in it.",
     ),
+    "pull": (
+        "modelfs.cli.pull",
+        "Put the files of a version into DIR, which is made; no mount is needed.",
+    ),
     "serve": ("modelfs.cli.serve", "Serve DIR as a model registry over HTTP."),
     "status": ("modelfs.cli.status", "Show the mounts of this user, and their drafts."),
     "umount": ("modelfs.cli.mount", "Unmount MOUNTPOINT; what was downloaded is kept."),
     "wriftai": ("modelfs.cli.wriftai", "Models of WriftAI, whose versions are container images."),
+    "warm": ("modelfs.cli.warm", "Download REF or PATH into the cache, where mounts find it."),
 }
 # What the official client's users type.
 _ALIASES = {
