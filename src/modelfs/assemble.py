@@ -34,6 +34,8 @@ T = TypeVar("T")
 
 # Questions to one registry in flight at once; each is one small request.
 _ASKERS = 8
+# The same for programs, on threads that are made on demand: as many as there are connections.
+_CALLERS = 128
 # Edited metadata and deletions on their way at once.
 _CHANGERS = 4
 # Ranges on their way at once, of all files together.
@@ -183,9 +185,9 @@ class Access:
         self.registry.close()
 
 
-def access(config: Config, askers: int = _ASKERS) -> Access:
-    """The first registry of `config`, of which at most so many questions are asked at once."""
-    executor = ThreadPoolExecutor(askers, thread_name_prefix="ask")
+def access(config: Config) -> Access:
+    """The first registry of `config`; its callers may have many threads, or an event loop."""
+    executor = ThreadPoolExecutor(_CALLERS, thread_name_prefix="ask")
     cache = BlockCache(
         config.cache_dir / "blocks",
         budget=config.cache_size,

@@ -81,6 +81,8 @@ class RawServer:
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self.port = 0
+        # Connections there ever were.
+        self.accepted = 0
 
     @property
     def url(self) -> str:
@@ -136,6 +138,7 @@ class RawServer:
                 return
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self._lock:
+                self.accepted += 1
                 self._connections.add(connection)
             self._run(self._serve, connection)
 
