@@ -185,6 +185,8 @@ def _read(reader: object) -> Request | None:
     line = reader.readline().decode("latin-1")  # type: ignore[attr-defined]
     if not line.strip():
         return None
+    if line.count(" ") < 2:  # what is not HTTP, as the beginning of TLS
+        return None
     method, target, _ = line.split(" ", 2)
     headers = {}
     while (line := reader.readline().decode("latin-1").strip()) != "":  # type: ignore[attr-defined]
