@@ -84,23 +84,12 @@ def read(folder: Path, name: str, *, is_new: bool = False) -> tuple[Ref, Fields]
 
 
 def write(folder: Path, name: str, fields: Mapping[str, Any]) -> Path:
-    """Write a metadata file into `folder`, whole or not at all; its path.
-
-    Another one that is there is kept beside it.
-    """
+    """Write a metadata file into `folder`, whole or not at all, in place of another; its path."""
     path = folder / name
     content = (json.dumps(fields, indent=2, ensure_ascii=False) + "\n").encode(errors="replace")
-    try:
-        is_other = path.read_bytes() != content
-    except FileNotFoundError:
-        is_other = False
     temporary = folder / f".{name}.{os.getpid()}"
     try:
         temporary.write_bytes(content)
-        if is_other:
-            old = path.with_name(f"{name}~")
-            os.replace(path, old)
-            click.echo(f"the file that was there is now {old}", err=True)
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)

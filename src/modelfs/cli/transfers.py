@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from modelfs.cli import bars, wording
+from modelfs.fs.junk import is_junk
 from modelfs.refs import Ref
 
 if TYPE_CHECKING:
@@ -111,12 +112,28 @@ def published(
     Folders in it travel as the registry keeps them, whatever the mode: the official client packs
     them for the way only.
     """
+    left_out: tuple[str, ...] = ()
     with telling(is_quiet=is_quiet) as tell:
-        return client.publish(
+
+        def watch(progress: Progress) -> None:
+            nonlocal left_out
+            left_out = progress.ignored
+            if tell is not None:
+                tell(progress)
+
+        version = client.publish(
             folder,
             ref,
             notes=notes,
             directories="skip" if dir_mode == "skip" else "tree",
             ignore=ignored,
-            progress=tell,
+            progress=watch,
         )
+    documents = {name for names in client.traits.documents for name in names}
+    for name in () if is_quiet else left_out:
+        if name in documents:
+            continue
+        if dir_mode == "skip" and (folder / name).is_dir() and not is_junk(name):
+            name = f"folder: {name}; use '--dir-mode' to upload folders"
+        click.echo(f"Skipping {wording.plain(name)}", err=True)
+    return version

@@ -185,7 +185,6 @@ def test_a_metadata_file_that_cannot_be_right_creates_nothing(
     ("file", "reason"),
     [
         ("data.zip", "would unpack an archive that is in no folder"),
-        ("NOTES", "NOTES is the version's notes"),
         ("bad\udc80name", "cannot be published"),
         ("new\nline", "cannot be published"),
     ],
