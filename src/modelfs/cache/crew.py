@@ -206,12 +206,13 @@ class Crew:
 
 
 class _Load:
-    """How many tasks run of each place, of each group; which groups have some that are stuck."""
+    """How many tasks run of each place, of each group; of which groups all are stuck."""
 
     def __init__(self, running: Iterable[_Queued], now: float) -> None:
         self.all, self.moving, self.idle = Counter[str](), Counter[str](), Counter[str]()
         self.alike = Counter[str]()
         self.stuck: set[str] = set()
+        lively: set[str] = set()
         for each in running:
             self.all[each.place] += 1
             self.alike[each.group] += 1
@@ -219,4 +220,6 @@ class _Load:
             if now - max(each.begun, each.last) >= _WHILE:
                 self.stuck.add(each.group)
             else:
+                lively.add(each.group)
                 self.idle[each.place] += not each.is_urgent
+        self.stuck -= lively

@@ -144,7 +144,7 @@ class Fetcher:
     def _judge(self, content: Content, backing: Backing) -> None:
         """Hash what has come; accept or drop the content when all of it has."""
         try:
-            verdict = content.hash_forward(backing)
+            verdict = content.hash_forward(backing, self._crew.moved)
         except OSError as exc:
             log.debug("%s: cannot be read: %s", content.key, exc)
             self.lose(content, backing)
