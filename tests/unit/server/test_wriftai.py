@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from modelfs.registry.local import Store
+from modelfs.registry.local import Store, database
 from modelfs.server import rest, wriftai
 from modelfs.server.app import Settings, running
 from modelfs.server.limits import Limits
@@ -389,6 +391,22 @@ def test_a_request_with_the_key_of_another_is_that_one_again(m1: Client) -> None
     answer = m1.signed("POST", VERSIONS, {**VERSION, "release_notes": "other"}, **key)
     assert {"body": "value_error"} == faults(answer)
     assert 2 == create(m1).json["number"]
+
+
+def test_what_is_refused_for_now_was_not_made(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The official client sends it again after this answer, without a key.
+    monkeypatch.setattr(database, "_TURN", 0.2)
+    with running(Settings(directory, "alice")) as url:
+        client = Client(url, (directory / "token").read_text().strip())
+        client.signed("POST", "/v1/models", {"name": "m1"})
+        with closing(sqlite3.connect(directory / "registry.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            answer = create(client)
+            assert (503, "busy" in answer.json["detail"]) == (answer.status, True)
+        assert 1 == create(client).json["number"]
+        assert 1 == len(client.signed("GET", VERSIONS).json["items"])
 
 
 def test_what_is_private_is_hidden_from_others(directory: Path) -> None:
