@@ -1,7 +1,7 @@
 """Run by both interpreters: what a package of WriftAI's interface looks like, as JSON.
 
-Every class of the modules that `modelfs.wriftai` has too: the keys of dictionaries with their types,
-the members of enumerations, the names and defaults of methods' parameters.
+Every class of the modules that `modelfs.wriftai` has too: the keys of dictionaries with their
+types, the members of enumerations, the names and defaults of methods' parameters.
 """
 
 from __future__ import annotations
