@@ -22,7 +22,7 @@ from modelfs.api.downloading import LANES, Transfers, open_file
 from modelfs.api.listing import Listing
 from modelfs.api.opened import BUFFER, CachedReader
 from modelfs.api.progress import Tell
-from modelfs.api.targets import write
+from modelfs.api.targets import converted, write
 from modelfs.assemble import Access, access
 from modelfs.cache.crew import Crew
 from modelfs.config import Config, load, parse_registries
@@ -229,7 +229,8 @@ class Client:
             )
         chosen = _chosen(version, manifest, tuple(files), tuple(patterns))
         target = Path(directory).expanduser().absolute()
-        target.mkdir(parents=True, exist_ok=True)
+        with converted(str(target)):
+            target.mkdir(parents=True, exist_ok=True)
         if not registry.traits.has_files:
             for document in manifest.documents:
                 write(target, document.name, document.content)

@@ -117,12 +117,17 @@ class Target:
     def _rename(self) -> None:
         os.rename(self._temporary, self._name, src_dir_fd=self._parent, dst_dir_fd=self._parent)
 
-    @contextlib.contextmanager
-    def _converted(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as exc:
-            raise _error(exc)(f"{self._path} cannot be written: {exc.strerror}") from exc
+    def _converted(self) -> contextlib.AbstractContextManager[None]:
+        return converted(self._path)
+
+
+@contextlib.contextmanager
+def converted(path: str) -> Iterator[None]:
+    """What the disk refuses, as errors of ours."""
+    try:
+        yield
+    except OSError as exc:
+        raise _error(exc)(f"{path} cannot be written: {exc.strerror}") from exc
 
 
 def _error(error: OSError) -> type[Error]:

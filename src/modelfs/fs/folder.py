@@ -79,9 +79,13 @@ class Folder:
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
         """Keep others from publishing the same; WrongState if somebody does already."""
-        self._journal.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        fd = os.open(self._journal.with_suffix(".lock"), flags, 0o600)
+        lock = self._journal.with_suffix(".lock")
+        try:
+            lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            fd = os.open(lock, flags, 0o600)
+        except OSError as exc:
+            raise WrongState(f"the state directory cannot be used: {exc.strerror}") from exc
         try:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
