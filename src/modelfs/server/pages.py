@@ -32,7 +32,9 @@ def add_routes(app: web.Application, dispatcher: Dispatcher, counters: Counters)
         return web.Response(text=text, content_type="text/html")
 
     async def stats(request: web.Request) -> web.Response:
-        if not is_loopback(request.remote or ""):
+        if is_loopback(request.remote or ""):
+            dispatcher.check_browser(request)
+        else:
             dispatcher.caller(request)
         return web.json_response(counters.report())
 
