@@ -112,6 +112,7 @@ def test_warming_is_refused(
 
 def test_the_list_tells_versions_files_and_what_is_here(shell: Shell, spec: str) -> None:
     assert f"{shell.folder / 'cache'}\n" == said(shell, "cache", "dir")
+    assert "/elsewhere\n" == said(shell, "cache", "--cache-dir", "/elsewhere", "dir")
     done = shell.run("cache", "list")
     assert (0, "nothing is in the cache\n") == (done.returncode, done.stderr)
     said(shell, "warm", f"{BASE}/1", "alice/twins/jax/i/1", "--registry", spec)
@@ -291,3 +292,13 @@ def test_the_latest_version_and_one_file_are_pulled(shell: Shell, spec: str) -> 
     assert f"{BASE}/3: 2 files, 14 B\n" == said(shell, "pull", BASE, "out", "--registry", spec)
     said(shell, "pull", f"{BASE}/1/config.json", "one", "--registry", spec)
     assert ["config.json"] == os.listdir(shell.folder / "one")
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["lock", "warm", "pull", "cache", "cache list", "cache verify", "cache prune", "cache evict"],
+)
+def test_the_help_fits_a_terminal(words: str, shell: Shell) -> None:
+    text = said(shell, *words.split(), "--help")
+    assert text.startswith(f"Usage: modelfs {words}")
+    assert all(len(line) <= 100 for line in text.splitlines())

@@ -15,7 +15,7 @@ import click
 
 from modelfs.cache import BlockCache, Fault, Kept
 from modelfs.cli import bars, wording
-from modelfs.cli.cached import Inventory, Name, Version, take
+from modelfs.cli.cached import Inventory, Name, Version, take, unstarted
 from modelfs.cli.options import settings
 from modelfs.config import Config, parse_size
 from modelfs.errors import Error, Usage
@@ -38,26 +38,31 @@ _refs = click.argument("refs", metavar="REF…", nargs=-1, required=True)
 
 
 @click.group()
-def cache() -> None:
+@click.option("--cache-dir", metavar="DIR", help="Where it is, if not where it usually is.")
+@click.pass_context
+def cache(context: click.Context, cache_dir: str | None) -> None:
     """What was downloaded and is kept: look at it, check it, make room."""
+    context.obj = settings(cache_dir=cache_dir)
 
 
 @cache.command("dir")
-def dir_() -> None:
+@click.pass_obj
+def dir_(config: Config) -> None:
     """Print where the cache is."""
-    click.echo(str(settings().cache_dir))
+    click.echo(click.format_filename(config.cache_dir))
 
 
 @cache.command("list")
 @click.argument("refs", metavar="[REF…]", nargs=-1)
 @click.option("--files", "is_by_file", is_flag=True, help="A line for each file, not each version.")
 @_format
-def list_(refs: tuple[str, ...], is_by_file: bool, layout: str) -> None:
+@click.pass_obj
+def list_(config: Config, refs: tuple[str, ...], is_by_file: bool, layout: str) -> None:
     """List what is in the cache: how much of it is here, and when it was last used.
 
     Only of REF…, and what is below them, if given. What no remembered version has is one line.
     """
-    config, blocks = _opened()
+    blocks = unstarted(config)
     found = take(config.cache_dir, blocks)
     wanted = [Ref.parse(text) for text in refs]
     if layout == "json":
@@ -80,7 +85,8 @@ def list_(refs: tuple[str, ...], is_by_file: bool, layout: str) -> None:
 
 @cache.command()
 @_dry
-def verify(is_dry: bool) -> int:
+@click.pass_obj
+def verify(config: Config, is_dry: bool) -> int:
     """Read everything again; what is not as it should be is dropped, to be downloaded anew.
 
     Files are compared with their digests, and half files block by block with the checksums that
@@ -89,7 +95,7 @@ def verify(is_dry: bool) -> int:
     \b
     Exit status: 0 all is right, 1 something was not.
     """
-    config, blocks = _opened()
+    blocks = unstarted(config)
     names = take(config.cache_dir, blocks).names_of()
     with _progress(sum(kept.here for kept in blocks.contents())) as tell:
         done = blocks.verify(is_dry=is_dry, progress=tell)
@@ -114,12 +120,13 @@ def verify(is_dry: bool) -> int:
     help="How long it must not have been used.",
 )
 @_dry
-def prune(days: float, is_dry: bool) -> None:
+@click.pass_obj
+def prune(config: Config, days: float, is_dry: bool) -> None:
     """Drop what is probably not wanted again: half files, and those of no version known here.
 
     Never what is pinned or in use. What interrupted programs left behind goes too.
     """
-    config, blocks = _opened()
+    blocks = unstarted(config)
     found = take(config.cache_dir, blocks)
     known = found.names_of()
     now = time.time()
@@ -139,14 +146,15 @@ def prune(days: float, is_dry: bool) -> None:
 @click.argument("refs", metavar="[REF…]", nargs=-1)
 @click.option("--to", "limit", metavar="SIZE", help="Drop the longest unused until this is left.")
 @_dry
-def evict(refs: tuple[str, ...], limit: str | None, is_dry: bool) -> None:
+@click.pass_obj
+def evict(config: Config, refs: tuple[str, ...], limit: str | None, is_dry: bool) -> None:
     """Make room: drop the files of REF…, and what is below them, or the longest unused.
 
     Never what is pinned or in use, nor files that another version has too.
     """
     if bool(refs) == (limit is not None):
         raise Usage("say what to drop: REF… or --to SIZE")
-    config, blocks = _opened()
+    blocks = unstarted(config)
     found = take(config.cache_dir, blocks)
     names = found.names_of()
     if limit is None:
@@ -158,9 +166,10 @@ def evict(refs: tuple[str, ...], limit: str | None, is_dry: bool) -> None:
 
 @cache.command()
 @_refs
-def pin(refs: tuple[str, ...]) -> None:
+@click.pass_obj
+def pin(config: Config, refs: tuple[str, ...]) -> None:
     """Keep the files of REF…, and what is below them, whatever else is downloaded."""
-    config, blocks = _opened()
+    blocks = unstarted(config)
     names = _expected(take(config.cache_dir, blocks), refs)
     kept = [name for name in names if not name.file.size or _pin(blocks, name)]
     click.echo(f"pinned: {wording.amount(len(kept), 'file')}")
@@ -170,20 +179,14 @@ def pin(refs: tuple[str, ...]) -> None:
 
 @cache.command()
 @_refs
-def unpin(refs: tuple[str, ...]) -> None:
+@click.pass_obj
+def unpin(config: Config, refs: tuple[str, ...]) -> None:
     """Let the files of REF…, and what is below them, be dropped when room is needed."""
-    config, blocks = _opened()
+    blocks = unstarted(config)
     names = _expected(take(config.cache_dir, blocks), refs)
     for name in names:
         blocks.unpin(name.identity)
     click.echo(f"not pinned: {wording.amount(len(names), 'file')}")
-
-
-def _opened() -> tuple[Config, BlockCache]:
-    """The cache; its threads are not started, as nothing is downloaded."""
-    config = settings()
-    directory = config.cache_dir / "blocks"
-    return config, BlockCache(directory, budget=config.cache_size, floor=config.cache_floor)
 
 
 def _pin(blocks: BlockCache, name: Name) -> bool:

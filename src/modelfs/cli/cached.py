@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modelfs.cache import BlockCache, Kept
+from modelfs.config import Config
 from modelfs.fs.nodes import identity
 from modelfs.model import File
 from modelfs.refs import Ref
@@ -91,6 +92,12 @@ class Inventory:
         """The files of the versions that `refs` name, or that are below them."""
         wanted = set(refs)
         return [name for name in self.names if wanted & {*name.ref.ancestors(), name.ref} - {Ref()}]
+
+
+def unstarted(config: Config) -> BlockCache:
+    """The cache, to be looked at and cleared; it has no threads, as nothing is downloaded."""
+    directory = config.cache_dir / "blocks"
+    return BlockCache(directory, budget=config.cache_size, floor=config.cache_floor)
 
 
 def take(cache_dir: Path, cache: BlockCache) -> Inventory:

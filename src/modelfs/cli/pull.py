@@ -24,6 +24,7 @@ from modelfs.errors import Exists
     help="Let the files be the cache's own, to be read only: takes no room.",
 )
 @click.option("-f", "--force", "is_replacing", is_flag=True, help="Replace files that differ.")
+@click.option("--cache-dir", metavar="DIR", help="Where downloaded bytes are kept.")
 @quiet_option
 @registry_options(is_several=True)
 def pull(
@@ -31,6 +32,7 @@ def pull(
     directory: Path,
     is_linked: bool,
     is_replacing: bool,
+    cache_dir: str | None,
     is_quiet: bool,
     registries: tuple[str, ...],
     token_file: str | None,
@@ -42,7 +44,7 @@ def pull(
     stays; one that differs is refused without --force. A pull that was broken off goes on where it
     was.
     """
-    config = settings(registries=registries, token_file=token_file)
+    config = settings(registries=registries, token_file=token_file, cache_dir=cache_dir)
     found = named(ref, config)
 
     from modelfs.api import Client

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from modelfs.cli import wording
+from modelfs.cli.cached import unstarted
 from modelfs.cli.naming import Named, named
 from modelfs.cli.options import registry_options, settings
 from modelfs.cli.transfers import quiet_option, telling
@@ -100,7 +101,7 @@ def _warm(
         manifest = agreed(version, held, client.manifest(version))
         names.append(str(version))
         chosen.update({(version, file.path): file for file in manifest.files})
-    blocks = _blocks(config)
+    blocks = unstarted(config)
     size = sum(file.size for file in chosen.values())
     if size > config.cache_size:
         room = wording.size(config.cache_size)
@@ -150,11 +151,3 @@ def _expect(blocks: BlockCache, registry: str, ref: Ref, locked: Locked) -> None
             expected = blocks.key_of(name, file.size, file.digests)
             if found.partition("-")[0] == expected.partition("-")[0] and found != expected:
                 raise Corrupt(f"{ref} is not what is locked: {file.path}: other bytes came")
-
-
-def _blocks(config: Config) -> BlockCache:
-    """The cache, to be asked about names; its threads are not started."""
-    from modelfs.cache import BlockCache
-
-    directory = config.cache_dir / "blocks"
-    return BlockCache(directory, budget=config.cache_size, floor=config.cache_floor)
