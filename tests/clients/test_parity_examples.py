@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ from sims.content import plant
 PAGE = Path(__file__).parents[2] / "docs/kaggle-parity.md"
 OWNER = "alice"
 NAME = f"{OWNER}/test-model/jax/main"
-# Seconds of the examples' own set-up, which edits the template.
+# The examples' own set-up edits the template.
 _REPLACED = {
     "INSERT_OWNER_SLUG_HERE": OWNER,
     "INSERT_EXISTING_MODEL_SLUG_HERE": "test-model",
@@ -123,9 +124,7 @@ DIFFERENCES: dict[str, _Undo] = {
 }
 
 
-def _outcomes(
-    client: Official | Ours, run: Callable[..., Ran], registry: Path, folder: Path
-) -> list[Outcome]:
+def _outcomes(run: Callable[..., Ran], registry: Path, folder: Path) -> list[Outcome]:
     """What each line leads to."""
     (folder / "tmp").mkdir(parents=True)
     found = []
@@ -171,13 +170,12 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[tuple[Ou
         first, second = served
         official = Official("current", first.url, folder / "alice", first.user, first.token)
         ours = Ours(f"kaggle+{second.url}", second.token, folder / "home")
-        yield list(
-            zip(
-                _outcomes(official, official.kaggle, folder / "official", folder / "at-official"),
-                _outcomes(ours, ours.run, folder / "ours", folder / "at-ours"),
-                strict=True,
+        runs = [(official.kaggle, "official"), (ours.run, "ours")]
+        with ThreadPoolExecutor() as pool:
+            theirs, mine = pool.map(
+                lambda run: _outcomes(run[0], folder / run[1], folder / f"at-{run[1]}"), runs
             )
-        )
+        yield list(zip(theirs, mine, strict=True))
 
 
 @pytest.mark.parametrize("number", range(len(EXAMPLES)), ids=[each.line for each in EXAMPLES])

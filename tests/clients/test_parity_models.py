@@ -73,7 +73,6 @@ def test_models_get_three_ways(ways: Ways, tmp_path: Path) -> None:
 
 def test_models_list_three_ways(ways: Ways) -> None:
     for words in (
-        ("--owner", "alice", "-s", "bert"),
         ("--owner", "alice", "-s", "bert", "-v", "--sort-by", "createTime"),
         ("--owner", "alice", "-s", "bert", "--format", "json(ref, id)"),
         ("-s", "no such words"),

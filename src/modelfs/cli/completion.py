@@ -88,5 +88,8 @@ def _children(config: Config, ref: Ref) -> list[str]:
     try:
         return within(_DEADLINE, ask)
     except (Error, OSError):
-        remembered = access(replace(config, is_offline=True)).registry
-        return [entry.name for entry in remembered.children(ref)]
+        remembered = access(replace(config, is_offline=True))
+        try:
+            return [entry.name for entry in remembered.registry.children(ref)]
+        finally:
+            remembered.stop()
