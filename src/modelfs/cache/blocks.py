@@ -78,9 +78,14 @@ class BlockCache:
         floor: int,
         workers: int = 16,
         clock: Clock = time.time,
+        is_proven_first: bool = False,
         on_reject: Callable[[Backing], None] = lambda _: None,
     ) -> None:
-        """`on_reject` is told of a file that readers were given bytes of which are wrong."""
+        """`on_reject` is told of a file that readers were given bytes of which are wrong.
+
+        `is_proven_first`: nobody is given a byte of a file before all of it agrees with its digest.
+        """
+        self._is_proven_first = is_proven_first
         self._directory = Directory(directory)
         self._store = Store(self._directory)
         self._room = Room(self._store, self._directory, budget, floor, clock)
@@ -142,7 +147,14 @@ class BlockCache:
             name.users += 1
         if name.content is None and size and (key := self._key(identity, size, digests)):
             name.show(self._acquire(name, key, digests))
-        return CachedFile(name, self._fetcher, self._binder, self._close, reader)
+        return CachedFile(
+            name,
+            self._fetcher,
+            self._binder,
+            self._close,
+            reader,
+            is_proven_first=self._is_proven_first,
+        )
 
     def adopt(
         self, identity: str, size: int, digests: Digests, path: Path, told: Digests = NOT_TOLD
@@ -271,7 +283,7 @@ class BlockCache:
         with self._lock:
             content = name.bound or self._contents.get(key)
             if content is None or content.failure is not None:
-                content = Content(key, digests, name.place)
+                content = Content(key, digests, name.place, is_proven_first=self._is_proven_first)
                 if name.users:
                     self._contents[key] = content
             if name.users and name.bound is None:

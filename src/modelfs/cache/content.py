@@ -52,27 +52,27 @@ class Reader:
 
 
 class Waiter:
-    """A reader that waits for the bytes [start, stop), and where it would get them from."""
+    """A reader that waits for the bytes [start, stop), and where it would get them from.
 
-    __slots__ = ("future", "is_done", "left", "reader", "source", "start", "stop")
+    With `whole`, the size of the file, it waits for all of that before it gets them.
+    """
 
-    def __init__(self, start: int, stop: int, source: Source, reader: Reader) -> None:
+    __slots__ = ("after", "first", "future", "is_done", "left", "reader", "source", "start", "stop")
+
+    def __init__(
+        self, start: int, stop: int, source: Source, reader: Reader, whole: int = 0
+    ) -> None:
         self.start = start
         self.stop = stop
+        # The blocks that it waits for.
+        self.first = 0 if whole else start // BLOCK
+        self.after = block_count(whole or stop)
         self.source = source
         self.reader = reader
         self.left = 0
         self.is_done = False
         self.future: Future[bytes] = Future()
         self.future.set_running_or_notify_cancel()  # cannot be cancelled: others wait as well
-
-    @property
-    def first(self) -> int:
-        return self.start // BLOCK
-
-    @property
-    def after(self) -> int:
-        return block_count(self.stop)
 
 
 class _Progress:
@@ -88,8 +88,12 @@ class _Progress:
 class Content:
     """One content while somebody has it open."""
 
-    def __init__(self, key: str, digests: Digests, place: str = "") -> None:
+    def __init__(
+        self, key: str, digests: Digests, place: str = "", *, is_proven_first: bool = False
+    ) -> None:
         self.key = key
+        # Is nobody given bytes of it before all of them are right?
+        self.is_proven_first = is_proven_first
         # Where its bytes come from, for whoever fetches them from many places.
         self.place = place
         self.size = size_of(key)
@@ -191,7 +195,7 @@ class Content:
                 return []
             self._missing -= 1
             unhashed = self.blocks - self._progress.block
-            if self._missing == 0 and unhashed <= _HOLD_BLOCKS:
+            if self._missing == 0 and (unhashed <= _HOLD_BLOCKS or self.is_proven_first):
                 self._held = block
                 return []
             backing.trust(block)
