@@ -77,11 +77,9 @@ def test_rate_and_time_left_are_those_of_the_last_seconds(monkeypatch: pytest.Mo
         now = 100.0 + second
         # A megabyte a second at first, then two.
         done = 1_000_000 * (second if second < 4 else 2 * second - 4)
-        progress = Progress("downloading", 3, 1, 20_000_000, done, ("a", "b\x1b"), "")
+        progress = Progress("downloading", 3, 1, 20_000_000, done, {"x/a": 5, "b\x1b": 6_000})
         texts.append(transfers._text(progress, done / 200_000, rate))
-    assert "0 %, 0 B of 20 MB, 1 of 3 files: a, b\N{REPLACEMENT CHARACTER}" == texts[0]
-    assert (
-        "10 %, 2.0 MB of 20 MB, 1 of 3 files, 1.0 MB/s, 18 s left: a, b\N{REPLACEMENT CHARACTER}"
-        == texts[2]
-    )
+    each = "a 5 B, b\N{REPLACEMENT CHARACTER} 6.0 kB"
+    assert f"0 %, 0 B of 20 MB, 1 of 3 files: {each}" == texts[0]
+    assert f"10 %, 2.0 MB of 20 MB, 1 of 3 files, 1.0 MB/s, 18 s left: {each}" == texts[2]
     assert ", 2.0 MB/s, 3 s left: " in texts[9]
