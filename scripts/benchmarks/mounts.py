@@ -20,7 +20,6 @@ from benchmarks import reading
 from benchmarks.measure import Skipped
 from benchmarks.stage import Mounted, Stage
 
-SERVED_OPTIONS = ("--passthrough", "off")
 _HERE = Path(__file__).parent
 
 
@@ -34,10 +33,14 @@ class Kind(Enum):
     RCLONE = "rclone mount"
 
 
+def options(kind: Kind) -> tuple[str, ...]:
+    """Those that make a mount of ours one of that kind."""
+    return ("--passthrough", "off") if kind is Kind.SERVED else ()
+
+
 def mount(stage: Stage, kind: Kind) -> Mounted:
     """The mount of ours that stays."""
-    options = SERVED_OPTIONS if kind is Kind.SERVED else ()
-    return stage.kept(kind.name, lambda: stage.mount(None, *options))
+    return stage.kept(kind.name, lambda: stage.mount(None, *options(kind)))
 
 
 def version(stage: Stage, kind: Kind, slug: str) -> Path:

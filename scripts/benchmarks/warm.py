@@ -71,7 +71,7 @@ def cases(sizes: Sizes) -> list[Case[Stage]]:
         found += _group(name, what, partial(_random, kib, threads), Pages.BELOW, bars)
     for name, what, map_it in (
         ("mmap-tensors", "safetensors, every tensor", reading.tensors),
-        ("mmap-shuffled", "the same, shuffled", partial(reading.tensors, is_shuffled=True)),
+        ("mmap-shuffled", "safetensors, shuffled", partial(reading.tensors, is_shuffled=True)),
         ("mmap-pages", "numpy memmap, every page", reading.pages),
     ):
         read = _simply(map_it)
@@ -85,10 +85,13 @@ def cases(sizes: Sizes) -> list[Case[Stage]]:
         "mmap-tensors-again", "safetensors, every tensor, again", tensors, Pages.ALL, again
     )
     what = f"open, read, close {sizes.opened:,} files"
-    for suffix in ("", "-served-rclone"):
-        kinds = _RIVALS[suffix]
-        set_up = partial(_opened, sizes.opened, *kinds)
-        found.append(Case(f"open-many{suffix}", _said(what, kinds[0]), kinds[1].value, set_up))
+    for suffix, ours, rival in (
+        ("", Kind.OURS, Kind.NATIVE),
+        ("-rclone", Kind.OURS, Kind.RCLONE),
+        ("-served-rclone", Kind.SERVED, Kind.RCLONE),
+    ):
+        set_up = partial(_opened, sizes.opened, ours, rival)
+        found.append(Case(f"open-many{suffix}", _said(what, ours), rival.value, set_up))
     return found
 
 
