@@ -46,11 +46,11 @@ def table(results: Sequence[Result], missing: Sequence[Missing]) -> str:
         rows.append(
             (left.case.name, left.case.what, left.case.rival, said[:60], "", "", "", "", "")
         )
-    lines = _aligned(rows)
+    lines = aligned(rows)
     if parts := _parts(results):
-        lines += ["", *_aligned([("seconds of", "ours", "made of", "seconds"), *parts])]
+        lines += ["", *aligned([("seconds of", "ours", "made of", "seconds"), *parts])]
     if grown := _growth(results):
-        lines += ["", *_aligned([("time per file", "ours", "rival"), *grown])]
+        lines += ["", *aligned([("time per file", "ours", "rival"), *grown])]
     return "\n".join(lines)
 
 
@@ -147,7 +147,8 @@ def _digits(value: float) -> float:
     return float(f"{value:.6g}")
 
 
-def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+def aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """A table in Markdown, in lines; the first row is its head."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [
         "| " + " | ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)) + " |"
