@@ -35,6 +35,12 @@ def main(root: Path, words: Sequence[str]) -> int:
         for case in cases(sizes):
             print(f"{case.name:24} {case.what}; rival: {case.rival}")
         return 0 if options.list else 2
+    if options.chart or options.write_docs:
+        try:
+            chart.library()
+        except Skipped as exc:
+            print(f"bench: there will be no picture: {exc}", file=sys.stderr)
+            return 1
     # Not the system's temporary directory, which may be memory: what is read comes from a disk.
     folder = Path(options.folder or root / ".bench")
     folder.mkdir(exist_ok=True)
