@@ -20,8 +20,8 @@ from polling import wait_for
 from published import SETTLE, settled
 from sims.content import Instance, Model, Version, plant
 
-ROUNDS = int(os.environ.get("ROUNDS", "4"))
-VERSIONS = int(os.environ.get("ROUNDS", "12"))
+ROUNDS = int(os.environ.get("ROUNDS", "3"))
+VERSIONS = int(os.environ.get("ROUNDS", "5"))
 # Back to serving, on an idle machine; one that runs many tests at once takes longer.
 BACK = float(os.environ.get("BACK_WITHIN", "20"))
 FILES = {f"{n}": random.Random(n).randbytes(900_000) for n in range(8)}
