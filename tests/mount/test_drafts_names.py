@@ -208,16 +208,14 @@ def test_a_second_mount_of_the_same_state_reads_and_says_why_it_does_not_write(
     mounted: Mount, registry: Path, tmp_path: Path
 ) -> None:
     first = mounted(registry, name="one")
-    (tmp_path / "two").mkdir()
-    (tmp_path / "two/state").symlink_to(tmp_path / "one/state")
-    second = mounted(registry, name="two")
-    assert "another mount of this registry keeps the drafts" in second.log
-    assert "Traceback" not in second.log
-    assert errno.EROFS == refused(second.path / BASE / "4")
-    assert b'{"layers": 2}' == (second.path / BASE / "1/config.json").read_bytes()
-    (first.path / BASE / "4").mkdir()
-    first.stop()
-    second.stop()
+    same = {"MODELFS_STATE_DIR": str(tmp_path / "one/state")}
+    with Mounted(tmp_path / "two", f"local:{registry}", environ=same) as second:
+        assert "another mount of this registry keeps the drafts" in second.log
+        assert "Traceback" not in second.log
+        assert errno.EROFS == refused(second.path / BASE / "4")
+        assert b'{"layers": 2}' == (second.path / BASE / "1/config.json").read_bytes()
+        (first.path / BASE / "4").mkdir()
+        first.stop()
     third = mounted(registry, name="one")
     assert "open" == state(third.path / BASE / "4")
 
