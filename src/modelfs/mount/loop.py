@@ -23,8 +23,10 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from modelfs.errors import DeadlinePassed, Error, Interrupted
+from modelfs.fs.handles import FileSlice
 from modelfs.mount import wire
 from modelfs.mount.openfiles import OpenFiles, process_of
+from modelfs.mount.overlay import SILENCE, Answer, Overlay
 from modelfs.mount.passthrough import Passthrough
 from modelfs.mount.spares import Spares
 from modelfs.waiting import DEADLINE, wait
@@ -41,9 +43,13 @@ LIMIT = 512
 
 # Requests whose answers we patch or look at; the answers to all others go straight out.
 _PATCHED = frozenset(
-    {wire.Op.LOOKUP, wire.Op.GETATTR, wire.Op.OPEN, wire.Op.OPENDIR, wire.Op.CREATE}
+    {
+        *(wire.Op.LOOKUP, wire.Op.GETATTR, wire.Op.OPEN, wire.Op.OPENDIR, wire.Op.CREATE),
+        *(wire.Op.MKDIR, wire.Op.READDIRPLUS),
+    }
 )
 _OPENING = (wire.Op.OPEN, wire.Op.CREATE)
+_FINDING = (wire.Op.LOOKUP, wire.Op.MKDIR)
 # Requests that name more than the one thing they are about.
 _ABOUT_OTHERS = (wire.Op.LINK, wire.Op.BATCH_FORGET)
 
@@ -113,6 +119,8 @@ class SessionLoop:
         self._waiting: dict[int, threading.Event] = {}
         self._open_files = OpenFiles()
         self._passthrough = passthrough
+        # Answers before libfuse is asked; set before `start`, None to have all asked of libfuse.
+        self.overlay: Overlay | None = None
         self._current = _Current()
         self._begun: Future[None] = Future()  # the kernel's first request was answered
         self._ended = threading.Event()
@@ -225,7 +233,7 @@ class SessionLoop:
             if not self._begin():
                 break
             try:
-                self._process(wire.Request.parse(view), memory, length)
+                self._process(wire.Request.parse(view), memory, view, length)
             except Exception:
                 # A request without an answer would hang its caller: rather no mount than that.
                 log.exception("the session loop failed")
@@ -267,7 +275,7 @@ class SessionLoop:
             self._threads -= 1
         return True
 
-    def _process(self, request: wire.Request, memory: Any, length: int) -> None:
+    def _process(self, request: wire.Request, memory: Any, view: memoryview, length: int) -> None:
         if request.opcode == wire.Op.INTERRUPT:
             self._interrupt(request, memory)
             return
@@ -276,16 +284,49 @@ class SessionLoop:
             return
         current = self._current
         current.begin(request)
+        if self.overlay is not None and self._is_answered(self.overlay, request, view):
+            current.unique = 0
+            return
+        if request.opcode == wire.Op.READDIRPLUS:
+            wire.without_attributes(view)
         if wire.is_of_link(request.node) or request.opcode in _ABOUT_OTHERS:
-            wire.unmark(request.opcode, memory)
+            wire.unmark(request.opcode, view)
         if request.opcode == wire.Op.RELEASE:
-            self._released(request.node, wire.released(memory))
+            self._released(request.node, wire.released(view))
         channel = self._channels[request.opcode in _PATCHED]
         self._hand_over(memory, length, channel)
         if current.handle is not None:
-            wire.name_handle(memory, current.handle)
+            wire.name_handle(view, current.handle)
             self._hand_over(memory, length, channel)
         current.unique = 0
+
+    def _is_answered(self, overlay: Overlay, request: wire.Request, view: memoryview) -> bool:
+        """Have a request answered past libfuse, if it can be."""
+        failure = 0
+        found: Answer = b""
+        try:
+            found = overlay.answer(request.opcode, request.node, view)
+        except OSError as exc:
+            failure = exc.errno or errno.EIO
+        except Exception:
+            log.exception("an answer failed in a way it should not")
+            failure = errno.EIO
+        if found is None:
+            return False
+        if isinstance(found, FileSlice):
+            fd, offset, size = found.fd, found.offset, found.size
+            # The request has been read, so its memory is free.
+            found = view[:size]
+            if os.preadv(fd, [found], offset) != size:
+                failure, found = errno.EIO, b""  # the file was cut behind our back
+        if found is not SILENCE:
+            size = wire.OUT_HEADER.size + len(found)
+            header = wire.OUT_HEADER.pack(size, -failure, request.unique)
+            try:
+                os.writev(self.fd, (header, found))
+            except OSError as exc:
+                log.debug("nobody waits for an answer any more: %s", exc)
+        return True
 
     def _hand_over(self, memory: Any, length: int, channel: Any) -> None:
         buffer = _Buffer(length, 0, ctypes.addressof(memory), -1, 0)
@@ -354,18 +395,23 @@ class SessionLoop:
         current = self._current
         opened = None
         try:
-            views = [
+            views: list[memoryview] = [
                 memoryview((ctypes.c_char * item.size).from_address(item.base)).cast("B")
                 for item in slices[:count]
             ]
             if count == 1 and current.handle is None and self._is_nameless(views[0]):
                 return 0  # to be asked for again
             if count == 2:
+                if current.opcode in _FINDING and self.overlay is not None:
+                    published = current.reply.published if current.reply is not None else None
+                    self.overlay.told(wire.found(views[1]), published)
                 if current.opcode in _OPENING:
                     opened = wire.opened(current.node, views[1])
                     self._opened(*opened)  # before the kernel can close it
                 if current.reply is not None:
                     wire.patch(current.opcode, views[1], current.reply)
+                if current.opcode == wire.Op.READDIRPLUS:
+                    views = wire.widened(current.unique, views[1])
             os.writev(self.fd, views)
         except OSError as exc:
             if opened is not None:
