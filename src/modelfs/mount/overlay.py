@@ -267,8 +267,9 @@ class Overlay:
         flags = int(reply.flags)
         if backing := self._passthrough.opened(node, reply.offer):
             flags = flags & OpenFlag.NOFLUSH | OpenFlag.PASSTHROUGH
-        elif opened.keep_cache:
-            flags |= OpenFlag.KEEP_CACHE
+        else:
+            flags |= OpenFlag.KEEP_CACHE if opened.keep_cache else 0
+            flags |= OpenFlag.DIRECT_IO if opened.direct_io else 0
         return _OPEN_OUT.pack(opened.handle, flags, backing)
 
     def _read(self, nodes: Nodes, node: int, request: memoryview) -> Answer:
