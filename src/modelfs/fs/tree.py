@@ -242,8 +242,8 @@ class Tree:
             for name in version.hidden_names():
                 yield name, Kind.FILE, version.ino(f"{RESERVED}/{name}")
         else:
-            for child in version.children(path):
-                yield child.name, child.kind, child.ino
+            for name, kind, ino, _, _ in version.children(path):
+                yield name, kind, ino
 
 
 def _highest(names: list[str]) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
-from typing import NamedTuple
 
 from modelfs.errors import NotFound
 from modelfs.fs.nodes import Inodes, Kind, Node, Origin
@@ -27,14 +26,8 @@ _XATTR = "user.modelfs."
 _Held = dict[str, "File | Document | None"]
 
 
-class Child(NamedTuple):
-    """A name in a directory, and what the kernel is told of it."""
-
-    name: str
-    kind: Kind
-    ino: int
-    size: int
-    mtime: float
+# A name in a directory, and what the kernel is told of it: its kind, inode number, size and time.
+Child = tuple[str, Kind, int, int, float]
 
 
 class VersionTree:
@@ -61,14 +54,15 @@ class VersionTree:
         if path not in self._directories:
             raise self._unknown(path)
         above = f"{path}/" if path else ""
+        number, ours = self._inodes.of, self.mtime
         for name, held in self._directories[path].items():
-            ino = self.ino(above + name)
+            ino = number(above + name)
             if held is None:
-                yield Child(name, Kind.DIRECTORY, ino, 0, self.mtime)
+                yield name, Kind.DIRECTORY, ino, 0, ours
             else:
-                mtime = self.mtime if held.mtime is None else held.mtime
+                mtime = ours if held.mtime is None else held.mtime
                 size = held.size if isinstance(held, File) else len(held.content)
-                yield Child(name, Kind.FILE, ino, size, mtime)
+                yield name, Kind.FILE, ino, size, mtime
 
     def node(self, path: str) -> Node:
         """The node of a path below the version."""

@@ -188,25 +188,17 @@ class Nodes:
         version, first = self.version, self._next
         parent = path.rpartition("/")[0]
         over = version.ino(parent) if path else self._above
-        size = 0
-        pieces: list[bytes] = []
-        places = array("I")
-        for node, child in enumerate(
-            (
-                Child(".", Kind.DIRECTORY, version.ino(path), 0, version.mtime),
-                Child("..", Kind.DIRECTORY, over, 0, version.mtime),
-                *version.children(path),
-            ),
-            self._base + first - _DOTS,
-        ):
-            name = os.fsencode(child.name)
-            padded = -(-len(name) // 8) * 8
+        pack = self._direntplus
+        mtime, kind = version.mtime, Kind.DIRECTORY
+        # The kernel takes no number with the two that every directory has.
+        dot = pack(0, (".", kind, version.ino(path), 0, mtime), 0)
+        dots = pack(0, ("..", kind, over, 0, mtime), len(dot))
+        pieces, places, size = [dot, dots], array("I", (0, len(dot))), len(dot) + len(dots)
+        for node, child in enumerate(version.children(path), self._base + first):
             places.append(size)
-            size += _DIRENTPLUS.size + padded
-            # The kernel takes no number with the two that every directory has.
-            told = node if len(places) > _DOTS else 0
-            pieces.append(self._direntplus(told, child, size, len(name)))
-            pieces.append(name.ljust(padded, b"\0"))
+            piece = pack(node, child, size)
+            pieces.append(piece)
+            size += len(piece)
         places.append(size)
         packed = Packed(path, first, b"".join(pieces), places)
         self._next += len(packed)
@@ -215,17 +207,24 @@ class Nodes:
         self._firsts.append(first)
         return packed
 
-    def _direntplus(self, node: int, child: Child, end: int, name_size: int) -> bytes:
-        """All but the name; `end` is where the next one begins, which is how the kernel asks on."""
-        look, mode = self._look, child.kind & ~self._look.umask
-        size = min(child.size, _LARGEST)
-        seconds, nanoseconds = divmod(int(child.mtime * 1e9), 10**9)
+    def _direntplus(self, node: int, child: Child, place: int) -> bytes:
+        """One name of a directory; its end is by what the kernel asks on."""
+        look = self._look
+        name, kind, ino, size, mtime = child
+        encoded = name.encode("utf-8", "surrogateescape")
+        length = len(encoded)
+        padded = length + 7 & ~7
+        if size > _LARGEST:
+            size = _LARGEST
+        seconds, nanos = divmod(int(mtime * 1e9), 10**9)
         seconds %= 1 << 64  # before 1970
-        return _DIRENTPLUS.pack(
-            *(node, 0, FOREVER, FOREVER, 0, 0),
-            *(child.ino, size, -(-size // 512)),
-            *(seconds, seconds, seconds, nanoseconds, nanoseconds, nanoseconds),
-            # 1 for directories too: see Ops.
-            *(mode, 1, look.uid, look.gid, 0, 4096, 0),
-            *(child.ino, end, name_size, stat.S_IFMT(mode) >> 12),
-        )
+        return (
+            _DIRENTPLUS.pack(
+                node, 0, FOREVER, FOREVER, 0, 0,
+                ino, size, size + 511 >> 9, seconds, seconds, seconds, nanos, nanos, nanos,
+                # 1 link for directories too: see Ops.
+                kind & ~look.umask, 1, look.uid, look.gid, 0, 4096, 0,
+                ino, place + _DIRENTPLUS.size + padded, length, kind >> 12,
+            )
+            + encoded.ljust(padded, b"\0")
+        )  # fmt: skip
