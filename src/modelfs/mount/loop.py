@@ -28,6 +28,7 @@ from modelfs.mount import wire
 from modelfs.mount.openfiles import OpenFiles, process_of
 from modelfs.mount.overlay import SILENCE, Answer, Overlay
 from modelfs.mount.passthrough import Passthrough
+from modelfs.mount.slices import Slices
 from modelfs.mount.spares import Spares
 from modelfs.waiting import DEADLINE, wait
 
@@ -119,6 +120,7 @@ class SessionLoop:
         self._waiting: dict[int, threading.Event] = {}
         self._open_files = OpenFiles()
         self._passthrough = passthrough
+        self._slices = Slices()
         # Answers before libfuse is asked; set before `start`, None to have all asked of libfuse.
         self.overlay: Overlay | None = None
         self._current = _Current()
@@ -217,6 +219,12 @@ class SessionLoop:
         threading.Thread(target=self._serve, name=f"fuse-{number}", daemon=True).start()
 
     def _serve(self) -> None:
+        try:
+            self._serve_requests()
+        finally:
+            self._slices.close()
+
+    def _serve_requests(self) -> None:
         """One thread: take a request, see to its answer, until there are enough others."""
         memory = ctypes.create_string_buffer(wire.BUFFER_SIZE)
         view = memoryview(memory).cast("B")
@@ -306,19 +314,17 @@ class SessionLoop:
         found: Answer = b""
         try:
             found = overlay.answer(request.opcode, request.node, view)
+            if isinstance(found, FileSlice):
+                # The request has been read, so its memory is free.
+                self._slices.send(self.fd, request.unique, found, view)
+                return True
         except OSError as exc:
-            failure = exc.errno or errno.EIO
+            failure, found = exc.errno or errno.EIO, b""
         except Exception:
             log.exception("an answer failed in a way it should not")
-            failure = errno.EIO
+            failure, found = errno.EIO, b""
         if found is None:
             return False
-        if isinstance(found, FileSlice):
-            fd, offset, size = found.fd, found.offset, found.size
-            # The request has been read, so its memory is free.
-            found = view[:size]
-            if os.preadv(fd, [found], offset) != size:
-                failure, found = errno.EIO, b""  # the file was cut behind our back
         if found is not SILENCE:
             size = wire.OUT_HEADER.size + len(found)
             header = wire.OUT_HEADER.pack(size, -failure, request.unique)

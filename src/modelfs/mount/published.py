@@ -12,7 +12,6 @@ directory is packed once: its names have one number each.
 from __future__ import annotations
 
 import os
-import stat
 import struct
 import threading
 from array import array
