@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 
-from benchmarks import reading, rivals, writing
+from benchmarks import commands, reading, rivals, writing
 from benchmarks.measure import Case, Pair
 from benchmarks.planting import Sizes
 from benchmarks.stage import Stage
@@ -61,7 +61,7 @@ def cases(sizes: Sizes) -> list[Case[Stage]]:
                 f"stat-{count}", f"stat of {count:,} known names", name, _stat(count), rounds, count
             ),
         ]
-    return found + writing.cases(sizes)
+    return found + writing.cases(sizes) + commands.cases()
 
 
 # Reading what is in the cache.

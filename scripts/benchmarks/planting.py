@@ -64,11 +64,13 @@ class Planted:
 
 
 def plant(directory: Path, slug: str, sizes: Sizes) -> Planted:
-    """Make the version that `slug` names: `large`, `medium`, or `many-N` with N small files."""
+    """Make the version that `slug` names: `large`, `medium`, `eight` or `many-N` of small files."""
     blobs = Blobs(directory / BLOBS, directory / TEMPORARY)
     kind, _, count = slug.partition("-")
     if kind == "many":
         found = _many(blobs, int(count))
+    elif kind == "eight":
+        found = [_one(blobs, sizes.part, f"part-{seed}.bin", seed) for seed in range(8)]
     else:
         found = [_one(blobs, sizes.large if kind == "large" else sizes.medium)]
     _publish(directory, slug, found)
@@ -99,8 +101,8 @@ class _Noise(io.RawIOBase):
         return self._random.randbytes(size)
 
 
-def _one(blobs: Blobs, size: int) -> File:
-    return File("weights.bin", size, digests=_kept(blobs, _Noise(0, size), size))
+def _one(blobs: Blobs, size: int, name: str = "weights.bin", seed: int = 0) -> File:
+    return File(name, size, digests=_kept(blobs, _Noise(seed, size), size))
 
 
 def _many(blobs: Blobs, count: int) -> list[File]:

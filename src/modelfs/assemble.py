@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import TypeVar
 
+from modelfs import waiting
 from modelfs.cache.blocks import BlockCache
 from modelfs.config import Config
 from modelfs.errors import Error
@@ -22,13 +24,18 @@ from modelfs.refs import Ref
 from modelfs.registry import open_registry
 from modelfs.registry.base import Registry
 from modelfs.registry.caching import CachingRegistry
+from modelfs.registry.pinned import PinnedRegistry, open_pins
 from modelfs.registry.shelf import shelf_for
 from modelfs.waiting import Wait
 
 log = logging.getLogger(__name__)
 
-# Questions to registries in flight at once; each is one small request.
+T = TypeVar("T")
+
+# Questions to one registry in flight at once; each is one small request.
 _ASKERS = 8
+# The same for programs, on threads that are made on demand: as many as there are connections.
+_CALLERS = 128
 # Edited metadata and deletions on their way at once.
 _CHANGERS = 4
 # Ranges on their way at once, of all files together.
@@ -46,7 +53,8 @@ class Parts:
     deletions: Deletions
     # What is local, by the identity of the registry; those that may not be written to are left out.
     locals: dict[str, Local]
-    askers: ThreadPoolExecutor
+    # One for each registry: what one does not answer keeps no other from being asked.
+    askers: Sequence[ThreadPoolExecutor]
     # Changes of what is published, each of which may ask questions in turn.
     changers: ThreadPoolExecutor
 
@@ -64,7 +72,7 @@ class Parts:
         """End the threads; what hangs in a request is left behind, what was sent half goes on."""
         for local in self.locals.values():
             local.stop()
-        for executor in (self.changers, self.askers):
+        for executor in (self.changers, *self.askers):
             executor.shutdown(wait=False, cancel_futures=True)
         self.cache.stop()
         for registry in self.registries.values():
@@ -76,11 +84,11 @@ def assemble(config: Config, wait: Wait, drop: Drop, caller: Callable[[], int]) 
 
     `drop` has the kernel drop the bytes of an inode; `caller` tells the process being served.
     """
-    askers = ThreadPoolExecutor(_ASKERS, thread_name_prefix="ask")
+    askers = [ThreadPoolExecutor(_ASKERS, thread_name_prefix="ask") for _ in config.registries]
     changers = ThreadPoolExecutor(_CHANGERS, thread_name_prefix="change")
     registries = {
-        mount.name: _remembered(open_registry(mount.spec, config), config, askers, wait)
-        for mount in config.registries
+        mount.name: _remembered(open_registry(mount.spec, config), config, executor, wait)
+        for mount, executor in zip(config.registries, askers, strict=True)
     }
     cache = BlockCache(
         config.cache_dir / "blocks",
@@ -90,15 +98,16 @@ def assemble(config: Config, wait: Wait, drop: Drop, caller: Callable[[], int]) 
         on_reject=lambda backing: handles.rejected(backing),
     )
     handles = Handles(cache, wait, drop)
-    tree = Tree(registries, lambda origin: cached_bytes(cache, origin))
-    writable = [] if config.is_read_only else registries.values()
+    shown = _pinned(registries, config, changers, wait)
+    tree = Tree(shown, lambda origin: cached_bytes(cache, origin))
+    writable = [] if config.is_read_only or config.pin else registries.values()
     locals = {
         registry.traits.identity: _local(registry, config, cache, tree, changers, wait, caller)
         for registry in writable
         if registry.traits.is_writable
     }
     return Parts(
-        registries=dict(registries),
+        registries=dict(shown),
         cache=cache,
         tree=tree,
         handles=handles,
@@ -107,6 +116,20 @@ def assemble(config: Config, wait: Wait, drop: Drop, caller: Callable[[], int]) 
         askers=askers,
         changers=changers,
     )
+
+
+def _pinned(
+    registries: Mapping[str, CachingRegistry], config: Config, executor: Executor, wait: Wait
+) -> Mapping[str, Registry]:
+    """The registries as far as the lock file lets them be seen, if there is one."""
+    if config.pin is None:
+        return registries
+
+    def aside(work: Callable[[], T]) -> T:
+        return wait(executor.submit(work))
+
+    pins = open_pins(config.pin, registries.values(), aside)
+    return {name: PinnedRegistry(registry, pins) for name, registry in registries.items()}
 
 
 def _local(
@@ -145,3 +168,31 @@ def _remembered(
         wait=wait,
         is_offline=config.is_offline,
     )
+
+
+@dataclass(frozen=True)
+class Access:
+    """One registry and the cache, without a mount. The cache runs once its owner starts it."""
+
+    registry: CachingRegistry
+    cache: BlockCache
+    askers: ThreadPoolExecutor
+
+    def stop(self) -> None:
+        """End the threads; what hangs in a request is left behind."""
+        self.askers.shutdown(wait=False, cancel_futures=True)
+        self.cache.stop()
+        self.registry.close()
+
+
+def access(config: Config) -> Access:
+    """The first registry of `config`; its callers may have many threads, or an event loop."""
+    executor = ThreadPoolExecutor(_CALLERS, thread_name_prefix="ask")
+    cache = BlockCache(
+        config.cache_dir / "blocks",
+        budget=config.cache_size,
+        floor=config.cache_floor,
+        workers=_FETCHERS,
+    )
+    registry = open_registry(config.registry, config)
+    return Access(_remembered(registry, config, executor, waiting.wait), cache, executor)

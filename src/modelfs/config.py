@@ -46,6 +46,8 @@ class Config:
     cache_floor: int = 1 * GIB
     is_offline: bool = False
     is_read_only: bool = False
+    # The lock file that says what may be seen; nothing is changed then.
+    pin: Path | None = None
     # May published versions, instances and models be deleted?
     is_deleting: bool = False
     # How long a draft whose NOTES were copied with it must be quiet before it is published.
@@ -83,7 +85,7 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Config:
     for name in ("cache_size", "cache_floor"):
         if name in settings:
             settings[name] = parse_size(settings[name])
-    for name in ("cache_dir", "state_dir", "token_file"):
+    for name in ("cache_dir", "state_dir", "token_file", "pin"):
         if name in settings:
             settings[name] = Path(settings[name]).expanduser().absolute()
     if "owners" in settings:

@@ -8,7 +8,7 @@ nothing here knows a particular registry.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from modelfs.errors import InvalidName
@@ -95,6 +95,11 @@ def file_path_fault(path: str) -> str:
     if len(path.encode()) > PATH_MAX:
         return f"it is longer than {PATH_MAX} bytes"
     return ""
+
+
+def highest(names: Iterable[str]) -> str:
+    """The highest of the names that are numbers; empty if none is."""
+    return max((name for name in names if name.isdecimal()), key=int, default="")
 
 
 def is_never_a_slug(name: str) -> bool:

@@ -13,6 +13,7 @@ from typing import ClassVar
 
 import pytest
 
+from contract.every import EveryRegistry
 from modelfs.errors import Corrupt, Error, InvalidName, NotFound
 from modelfs.model import NOTES, Document, File, Item, Manifest, Query
 from modelfs.refs import Ref
@@ -72,18 +73,13 @@ def everything(models: tuple[Model, ...]) -> list[tuple[Ref, Instance, int]]:
 SOME = everything((BERT, NAMES))
 
 
-class RegistryContract:
+class RegistryContract(EveryRegistry):
     """The suite."""
 
     # Kaggle tells only the notes of an instance's current version.
     has_old_notes: ClassVar[bool] = True
 
     # Names
-
-    def test_traits_agree_with_each_other(self, registry: Registry) -> None:
-        traits = registry.traits
-        assert 5 == traits.depth == len(traits.is_listed) == len(traits.documents)
-        assert traits.identity
 
     def test_known_owners_are_listed(self, registry: Registry) -> None:
         assert ["alice", "bob-b"] == names(registry, "")

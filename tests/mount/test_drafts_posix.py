@@ -65,6 +65,22 @@ def test_a_file_is_written_anywhere(draft: Path) -> None:
     assert expected == (draft / "f").read_bytes()
 
 
+@pytest.mark.parametrize("mask", [0o000, 0o022, 0o077])
+def test_what_is_made_has_the_mode_that_its_maker_says(mask: int, draft: Path) -> None:
+    """Less the mask of the maker, and not less that of the mount."""
+    before = os.umask(mask)
+    try:
+        os.close(os.open(draft / "f", os.O_CREAT | os.O_WRONLY, 0o666))
+        os.mkdir(draft / "d", 0o777)
+        os.mkdir(draft.with_name(f"draft-{mask:o}"), 0o777)
+    finally:
+        os.umask(before)
+    made = (draft / "f", draft / "d", draft.with_name(f"draft-{mask:o}"))
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in made]
+    made[2].rmdir()
+    assert [0o666 & ~mask, 0o777 & ~mask, 0o777 & ~mask] == modes
+
+
 def test_a_file_is_truncated_and_extended(draft: Path) -> None:
     path = draft / "f"
     path.write_bytes(b"0123456789")

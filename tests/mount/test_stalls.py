@@ -9,8 +9,8 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,7 +22,7 @@ from polling import wait_for
 from sims import faults
 from sims.content import Instance, Model, Version
 from sims.kaggle import Kaggle
-from sims.raw import STALL, Request, Script
+from sims.raw import STALL, Pause, Request, Script
 
 MIB = 1 << 20
 STALLED = random.Random(6).randbytes(40 * MIB)
@@ -35,6 +35,21 @@ MODEL = Model(
 )
 VERSION = "alice/stalls/other/it/1"
 READERS = 40
+
+# As many files of which nothing comes as a large model has, and one of which all comes.
+SILENT = {f"silent-{n:02}": STALLED[n * MIB // 2 : (n + 1) * MIB // 2] for n in range(64)}
+HEALTHY = random.Random(8).randbytes(4 * MIB)
+MANY = Model(
+    "alice",
+    "many",
+    (
+        Instance(
+            "other",
+            "it",
+            (Version({**SILENT, "healthy": HEALTHY, "late": OTHER, "cached": CACHED}),),
+        ),
+    ),
+)
 META = "model-instance-metadata.json"
 
 
@@ -43,11 +58,69 @@ def nothing(request: Request, content: bytes) -> Script:
 
 
 def a_head(request: Request, content: bytes) -> Script:
-    if content != STALLED:
-        return faults.good(request, content)
+    return (the_beginning if content == STALLED else faults.good)(request, content)
+
+
+def silence(request: Request, content: bytes) -> Script:
+    return [STALL]
+
+
+def the_beginning(request: Request, content: bytes) -> Script:
     (full,) = faults.good(request, content)
     assert isinstance(full, bytes)
-    return [full[: full.index(b"\r\n\r\n") + 4 + 100], STALL]
+    return [full[: full.index(b"\r\n\r\n") + 104], STALL]
+
+
+def drops(request: Request, content: bytes) -> Script:
+    """A byte now and then."""
+    (full,) = faults.good(request, content)
+    assert isinstance(full, bytes)
+    start = full.index(b"\r\n\r\n") + 4
+    yield full[:start]
+    for at in range(start, len(full)):
+        yield full[at : at + 1]
+        yield Pause(0.5)
+
+
+@pytest.mark.parametrize("ill", [silence, the_beginning, drops])
+def test_sixty_four_files_of_which_nothing_comes_hold_up_no_other(
+    ill: faults.Fault, simulate: Simulate, ending: ExitStack, tmp_path: Path
+) -> None:
+    kaggle, other = simulate(MANY), simulate(MODEL)
+    mount = ending.enter_context(two_mounted(tmp_path, kaggle, other))
+    version, elsewhere = mount.path / "ill/alice/many/other/it/1", mount.path / "well" / VERSION
+    names = sorted([*SILENT, "cached", "healthy", "late"])
+    assert names == sorted(os.listdir(version))
+    assert CACHED == (version / "cached").read_bytes()
+    assert OTHER == (elsewhere / "other").read_bytes()
+    kaggle.clear()
+    silent = set(SILENT.values())
+    kaggle.storage = lambda request, content: (
+        ill(request, content) if content in silent else faults.good(request, content)
+    )
+    with waiting([version / name for name in SILENT]):
+        within(5, lambda: HEALTHY == (version / "healthy").read_bytes())
+        wait_for(lambda: kaggle.calls()["GET"] >= len(SILENT))
+        within(1, lambda: names == sorted(os.listdir(version)))
+        within(1, lambda: len(HEALTHY) == os.stat(version / "healthy").st_size)
+        within(1, lambda: os.statvfs(mount.path).f_blocks > 0)
+        within(1, lambda: CACHED == uncached_read(version / "cached"))
+        within(2, lambda: OTHER == (version / "late").read_bytes())
+        within(5, lambda: STALLED[: 4 * MIB] == beginning(elsewhere / "stalled", 4 * MIB))
+
+
+@contextmanager
+def waiting(paths: Sequence[Path]) -> Iterator[None]:
+    """Programs that read `paths`, one each; killed at the end."""
+    programs = [subprocess.Popen(["cat", path], stdout=subprocess.DEVNULL) for path in paths]
+    try:
+        yield
+        assert all(program.poll() is None for program in programs)
+    finally:
+        for program in programs:
+            program.kill()
+        for program in programs:
+            program.wait(10)
 
 
 @contextmanager
@@ -163,6 +236,24 @@ def test_a_stalled_listing_holds_up_nobody_else(simulate: Simulate, mounted: Mou
             listing.wait(10)
 
 
+def test_a_registry_whose_listings_stall_holds_up_no_other(
+    simulate: Simulate, ending: ExitStack, tmp_path: Path
+) -> None:
+    ill, well = simulate(MODEL), simulate(MODEL)
+    mount = ending.enter_context(two_mounted(tmp_path, ill, well))
+    ill.refusal = [STALL]
+    with waiting([mount.path / "ill" / f"owner-{n}" / "x/y" for n in range(20)]):
+        wait_for(lambda: sum(ill.calls().values()) >= 8)
+        within(2, lambda: "cached" in os.listdir(mount.path / "well" / VERSION))
+        within(2, lambda: OTHER == (mount.path / "well" / VERSION / "other").read_bytes())
+
+
+def two_mounted(folder: Path, ill: Kaggle, well: Kaggle) -> Mounted:
+    """A mount with a directory for each of them."""
+    second = ("--registry", f"well=kaggle+{well.url}")
+    return Mounted(folder / "mount", f"ill=kaggle+{ill.url}", *second, token=ill.token)
+
+
 def within(seconds: float, question: Callable[[], bool]) -> None:
     """Assert that `question` is answered with yes, in time."""
     answers: list[bool] = []
@@ -178,6 +269,11 @@ def uncached_read(path: Path) -> bytes:
     with path.open("rb", buffering=0) as file:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         return file.read()
+
+
+def beginning(path: Path, size: int) -> bytes:
+    with path.open("rb") as file:
+        return file.read(size)
 
 
 def attempt(path: Path) -> bytes:

@@ -11,6 +11,7 @@ import base64
 import gzip
 import hashlib
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 
 import google_crc32c
 
@@ -21,10 +22,16 @@ Fault = Callable[[Request, bytes], Script]
 HTML = b"<!DOCTYPE html><html><body>Sign in to the hotel's network</body></html>"
 
 
+@lru_cache(maxsize=128)
 def digest_header(content: bytes) -> str:
     md5 = base64.b64encode(hashlib.md5(content).digest()).decode()
     crc = base64.b64encode(google_crc32c.value(content).to_bytes(4, "big")).decode()
     return f"crc32c={crc},md5={md5}"
+
+
+@lru_cache(maxsize=128)
+def _etag(content: bytes) -> str:
+    return hashlib.md5(content).hexdigest()
 
 
 def _fields(request: Request, content: bytes) -> dict[str, str]:
@@ -32,7 +39,7 @@ def _fields(request: Request, content: bytes) -> dict[str, str]:
     fields = {
         "Content-Length": str(stop - start),
         "Content-Type": "application/octet-stream",
-        "ETag": f'"{hashlib.md5(content).hexdigest()}"',
+        "ETag": f'"{_etag(content)}"',
         "x-goog-hash": digest_header(content),
     }
     if request.range:

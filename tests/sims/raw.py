@@ -81,6 +81,8 @@ class RawServer:
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self.port = 0
+        # Connections there ever were.
+        self.accepted = 0
 
     @property
     def url(self) -> str:
@@ -136,6 +138,7 @@ class RawServer:
                 return
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self._lock:
+                self.accepted += 1
                 self._connections.add(connection)
             self._run(self._serve, connection)
 
@@ -181,6 +184,8 @@ class RawServer:
 def _read(reader: object) -> Request | None:
     line = reader.readline().decode("latin-1")  # type: ignore[attr-defined]
     if not line.strip():
+        return None
+    if line.count(" ") < 2:  # what is not HTTP, as the beginning of TLS
         return None
     method, target, _ = line.split(" ", 2)
     headers = {}

@@ -29,6 +29,14 @@ def test_every_promise_names_a_test() -> None:
     assert [] == [point for point in points if "`test_" not in point]
 
 
+def test_every_threat_names_a_test() -> None:
+    text = (ROOT / "docs/security.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    threats = [row for row in rows if not row.startswith("| threat ")]
+    assert len(threats) > 20
+    assert [] == [row for row in threats if "`test_" not in row.split(" | ")[-1]]
+
+
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_link_to_a_file_leads_to_one(path: Path) -> None:
     targets = re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text())

@@ -30,11 +30,12 @@ _POLL = 0.01
 class Name:
     """A file of a registry that is open, and the content it stands for once that is known."""
 
-    def __init__(self, identity: str, size: int, source: Source) -> None:
+    def __init__(self, identity: str, size: int, source: Source, place: str) -> None:
         self.identity = identity
         self.hash = identity_hash(identity)
         self.size = size
         self.source = source
+        self.place = place
         # Both are the cache's: how often it is open, and the content that is counted as used.
         self.users = 0
         self.bound: Content | None = None
@@ -102,7 +103,7 @@ class Binder:
         """Serve `waiter` with bytes of the file that `name` names."""
         if name.enqueue(waiter):
             since = time.monotonic()
-            self._crew.submit(lambda buffer: self._bind(name, since, buffer))
+            self._crew.submit(lambda buffer: self._bind(name, since, buffer), place=name.place)
         content = name.content
         if content is not None:  # known by now; nobody else may come for those that wait
             self._show(name, content)
@@ -117,7 +118,9 @@ class Binder:
                 if self._is_known(name):
                     return
                 if time.monotonic() - since < FOREIGN_PATIENCE:
-                    self._crew.submit(lambda view: self._bind(name, since, view), delay=_POLL)
+                    self._crew.submit(
+                        lambda view: self._bind(name, since, view), place=name.place, delay=_POLL
+                    )
                     return
                 claim = Claim(None)
             with claim:

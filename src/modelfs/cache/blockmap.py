@@ -83,6 +83,15 @@ class BlockMap:
             if proof == _proof(block, crc)
         ]
 
+    def is_blank(self, block: int) -> bool:
+        """True if there is nothing where the record of `block` would be."""
+        data = os.pread(self.fd, _RECORD.size, _START + _RECORD.size * block)
+        return data == bytes(_RECORD.size)
+
+    def forget(self, block: int) -> None:
+        """Say that `block` is not here."""
+        os.pwrite(self.fd, bytes(_RECORD.size), _START + _RECORD.size * block)
+
     def record(self, block: int, crc: int) -> None:
         """Say that `block` is here; its bytes have been written before."""
         data = _RECORD.pack(crc, _proof(block, crc))

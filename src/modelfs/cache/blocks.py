@@ -24,8 +24,8 @@ from modelfs.cache.crew import Crew
 from modelfs.cache.digestlog import DigestLog, Known
 from modelfs.cache.directory import Directory, Space
 from modelfs.cache.fetching import Fetcher
+from modelfs.cache.inventory import Kept, contents
 from modelfs.cache.keys import (
-    Check,
     content_key,
     digests_of,
     identity_hash,
@@ -36,6 +36,7 @@ from modelfs.cache.opened import CachedFile
 from modelfs.cache.settle import Settler
 from modelfs.cache.space import Room, Usage
 from modelfs.cache.store import Store
+from modelfs.cache.verifying import Verification, Verifier
 from modelfs.errors import NoSpace, Unavailable
 from modelfs.model import Digests
 from modelfs.waiting import Clock
@@ -44,6 +45,10 @@ NOT_TOLD = Digests()
 
 # Why a file cannot have a second name in the cache: other disk, or one that knows no such names.
 _NO_LINK = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS})
+
+# Requests to one place at a time, those that get nowhere included. More than these, when as many
+# files as this are read of which nothing comes, wait until some are given up.
+_MOST = 96
 
 # For the threads to end; what hangs in a request by then is left behind.
 _STOP = 5.0
@@ -60,16 +65,6 @@ class CacheState:
     @property
     def is_complete(self) -> bool:
         return self.here >= self.size
-
-
-@dataclass(frozen=True, slots=True)
-class Verification:
-    """What hashing all complete contents again found."""
-
-    checked: int
-    corrupt: tuple[str, ...]
-    # Nobody ever told what these should be.
-    unknown: tuple[str, ...]
 
 
 class BlockCache:
@@ -89,7 +84,7 @@ class BlockCache:
         self._directory = Directory(directory)
         self._store = Store(self._directory)
         self._room = Room(self._store, self._directory, budget, floor, clock)
-        self._crew = Crew(workers)
+        self._crew = Crew(workers, most=_MOST)
         self._settler = Settler(self._store, self._directory)
         self._fetcher = Fetcher(
             self._store, self._room, self._crew, clock, self._settler, self._learn, on_reject
@@ -128,12 +123,14 @@ class BlockCache:
         digests: Digests,
         source: Source,
         reader: Reader | None = None,
+        place: str = "",
     ) -> CachedFile:
         """The file that `identity` names, whose bytes come from `source` where they are missing.
 
         An identity has the same bytes for ever. Reads no bytes and asks nobody. Openings that see
         each other's bytes, as those of one mount do in the kernel, share a `reader`: what one of
-        them was given that turned out wrong, all of them were.
+        them was given that turned out wrong, all of them were. When nothing comes from one `place`,
+        files from others do not wait for that.
         """
         digests = legible(digests)
         with self._lock:
@@ -141,7 +138,7 @@ class BlockCache:
             if name is not None and (name.size != size or name.has_failed):
                 name = None
             if name is None:
-                name = self._names[identity] = Name(identity, size, source)
+                name = self._names[identity] = Name(identity, size, source, place)
             name.users += 1
         if name.content is None and size and (key := self._key(identity, size, digests)):
             name.show(self._acquire(name, key, digests))
@@ -221,21 +218,30 @@ class BlockCache:
         """Wait until all that is complete is also durable; False if the deadline passed."""
         return self._settler.wait(deadline)
 
-    def verify(self) -> Verification:
-        """Hash every complete content again; those that are wrong are dropped and named."""
-        checked, corrupt, unknown = 0, [], []
-        for item in list(self._store.scan()):
-            backing = self._store.open(item.key) if item.is_complete else None
-            if backing is None or not (backing.is_whole or backing.is_suspect):
-                continue
-            check = Check.strongest(self._digests_for(item.key))
-            checked += 1
-            if not check.expected:
-                unknown.append(item.key)
-            elif not check.accepts(_hash(backing, check)):
-                corrupt.append(item.key)
-                self._store.drop(item.key, backing.inode)
-        return Verification(checked, tuple(corrupt), tuple(unknown))
+    def contents(self) -> list[Kept]:
+        """All that is in the cache."""
+        return list(contents(self._directory))
+
+    def key_of(self, identity: str, size: int, digests: Digests) -> str:
+        """What the bytes of a file are called in the cache; empty if that is not known."""
+        return self._key(identity, size, legible(digests)) if size else ""
+
+    def drop(self, kept: Kept) -> bool:
+        """Drop a content, pinned or not; False if somebody has it open."""
+        return self._store.evict(kept.stored)
+
+    def sweep(self) -> None:
+        """Remove what interrupted processes left."""
+        self._store.sweep()
+
+    def verify(
+        self, *, is_dry: bool = False, progress: Callable[[int], None] = lambda _: None
+    ) -> Verification:
+        """Read everything again; what is wrong is named and, unless `is_dry`, dropped."""
+        verifier = Verifier(
+            self._directory, self._store, self._digests_for, is_dry=is_dry, progress=progress
+        )
+        return verifier.run()
 
     def _key(self, identity: str, size: int, digests: Digests) -> str:
         """The key of a file's bytes, if that can be said without asking the registry."""
@@ -265,7 +271,7 @@ class BlockCache:
         with self._lock:
             content = name.bound or self._contents.get(key)
             if content is None or content.failure is not None:
-                content = Content(key, digests)
+                content = Content(key, digests, name.place)
                 if name.users:
                     self._contents[key] = content
             if name.users and name.bound is None:
@@ -313,10 +319,3 @@ def _bytes_here(backing: Backing) -> int:
 def _length(blocks: list[int], size: int) -> int:
     """How many bytes these blocks of a file of `size` bytes are."""
     return sum(min(BLOCK, size - block * BLOCK) for block in blocks)
-
-
-def _hash(backing: Backing, check: Check) -> str:
-    hasher = check.hasher()
-    for block in range(len(backing.trusted)):
-        hasher.update(backing.read_block(block))
-    return hasher.hexdigest()

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 
 from modelfs.bodies import Source
@@ -88,8 +88,10 @@ class _Progress:
 class Content:
     """One content while somebody has it open."""
 
-    def __init__(self, key: str, digests: Digests) -> None:
+    def __init__(self, key: str, digests: Digests, place: str = "") -> None:
         self.key = key
+        # Where its bytes come from, for whoever fetches them from many places.
+        self.place = place
         self.size = size_of(key)
         self.blocks = block_count(self.size)
         self.digests = digests
@@ -238,8 +240,10 @@ class Content:
         with self._lock:
             return self._finish_all() + _finish(self.direct)
 
-    def hash_forward(self, backing: Backing) -> bool | None:
+    def hash_forward(self, backing: Backing, moved: Callable[[int], None]) -> bool | None:
         """Hash what has come in order; True or False once all of it is right or wrong.
+
+        `moved` is told of bytes as they are hashed.
 
         One thread does it at a time, and one is told the outcome. Raises OSError if the file
         cannot be read.
@@ -253,8 +257,10 @@ class Content:
             progress.is_busy = True
         try:
             while self._may_hash(backing, progress):
-                progress.hasher.update(backing.read_block(progress.block))
+                data = backing.read_block(progress.block)
+                progress.hasher.update(data)
                 progress.block += 1
+                moved(len(data))
         except OSError:
             progress.is_busy = False
             raise

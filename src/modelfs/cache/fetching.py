@@ -144,7 +144,7 @@ class Fetcher:
     def _judge(self, content: Content, backing: Backing) -> None:
         """Hash what has come; accept or drop the content when all of it has."""
         try:
-            verdict = content.hash_forward(backing)
+            verdict = content.hash_forward(backing, self._crew.moved)
         except OSError as exc:
             log.debug("%s: cannot be read: %s", content.key, exc)
             self.lose(content, backing)
@@ -184,6 +184,7 @@ class Fetcher:
         self._crew.submit(
             lambda buffer: self.run(job, buffer),
             group=job.content.key,
+            place=job.content.place,
             is_urgent=job.is_wanted,
             delay=delay,
         )
@@ -269,7 +270,7 @@ class Fetcher:
             with self._body(job, first, stop) as body:
                 for block in range(first, stop):
                     view = buffer[: min(BLOCK, content.size - block * BLOCK)]
-                    fill(body, view)
+                    fill(body, view, self._crew.moved)
                     if block == stop - 1:
                         expect_end(body)
                     backing.write_block(block, bytes(view))
@@ -310,7 +311,7 @@ class Fetcher:
         backing = None
         try:
             with self._body(job, 0, 1) as body:
-                fill(body, view)
+                fill(body, view, self._crew.moved)
                 expect_end(body)
             if content.is_right(view):
                 backing = arrival.land(view)
@@ -364,7 +365,11 @@ class Fetcher:
     def _divert(self, content: Content, waiters: list[Waiter]) -> None:
         """Serve readers without the cache."""
         if content.queue_direct(waiters):
-            self._crew.submit(lambda _: read_past(content), group=content.key)
+            self._crew.submit(
+                lambda _: read_past(content, self._crew.moved),
+                group=content.key,
+                place=content.place,
+            )
 
 
 def _release(backing: Backing, blocks: Iterable[int]) -> None:

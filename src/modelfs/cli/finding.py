@@ -138,13 +138,13 @@ def _keeper(area: Area, alive: list[Serving]) -> tuple[Serving, Path] | None:
 
 def _asked(area: Area, ref: Ref, directory: Path) -> Status:
     try:
-        status = _within(_ANSWER, lambda: read_status(directory))
+        status = within(_ANSWER, lambda: read_status(directory))
     except (Error, OSError) as exc:
         return area.status(ref) | {"note": str(exc)}
     return status or area.status(ref)
 
 
-def _within(seconds: float, ask: Callable[[], T]) -> T:
+def within(seconds: float, ask: Callable[[], T]) -> T:
     """What `ask` gives; an Error if it takes longer. Nothing else can end a system call."""
     answers: list[T] = []
     failures: list[Exception] = []

@@ -13,18 +13,41 @@ from modelfs.cli.reporting import report
 # Command -> the module that has it, imported only when it is asked for since start-up is felt, and
 # the first sentence of its help.
 _COMMANDS = {
+    "cache": (
+        "modelfs.cli.cache",
+        "What was downloaded and is kept: look at it, check it, make room.",
+    ),
+    "completion": (
+        "modelfs.cli.completion",
+        "Print a script that makes SHELL complete commands, options and names in registries.",
+    ),
     "drafts": ("modelfs.cli.drafts", "Drafts: versions that are not published yet."),
+    "lock": (
+        "modelfs.cli.lock",
+        "Write a lock file: the versions REF…, with the sizes and digests of their files.",
+    ),
+    "models": ("modelfs.cli.models", "Models of a registry: the commands of the official client."),
     "mount": ("modelfs.cli.mount", "Mount a model registry at MOUNTPOINT, an empty directory."),
     "publish": (
         "modelfs.cli.publish",
         "Publish the draft PATH, a directory in a mount or anything in it.",
     ),
+    "pull": (
+        "modelfs.cli.pull",
+        "Put the files of a version into DIR, which is made; no mount is needed.",
+    ),
     "serve": ("modelfs.cli.serve", "Serve DIR as a model registry over HTTP."),
     "status": ("modelfs.cli.status", "Show the mounts of this user, and their drafts."),
     "umount": ("modelfs.cli.mount", "Unmount MOUNTPOINT; what was downloaded is kept."),
+    "wriftai": ("modelfs.cli.wriftai", "Models of WriftAI, whose versions are container images."),
+    "warm": ("modelfs.cli.warm", "Download REF or PATH into the cache, where mounts find it."),
 }
 # What the official client's users type.
-_ALIASES: dict[str, tuple[str, ...]] = {}
+_ALIASES = {
+    "m": ("models",),
+    "mi": ("models", "instances"),
+    "miv": ("models", "instances", "versions"),
+}
 
 
 class _Commands(click.Group):

@@ -39,6 +39,12 @@ class _Octal(click.ParamType[int]):
     type=click.FloatRange(0.1, 3600),
     help="Seconds of quiet before a copied folder with its NOTES is published.  [default: 2]",
 )
+@click.option(
+    "--pin",
+    metavar="FILE",
+    help="Show only what this lock file says, byte for byte, read-only; if there is none, note in "
+    "it what is used.",
+)
 @click.option("--offline", "is_offline", is_flag=True, help="Never ask the registry.")
 @click.option("-f", "--foreground", is_flag=True, help="Stay; log to standard error.")
 @click.option("--cache-dir", metavar="DIR", help="Where downloaded bytes are kept.")
@@ -61,6 +67,7 @@ def mount(
     registries: tuple[str, ...],
     token_file: str | None,
     is_read_only: bool,
+    pin: str | None,
     is_deleting: bool,
     settle: float | None,
     is_offline: bool,
@@ -80,14 +87,15 @@ def mount(
     Returns when the mount serves. With several --registry NAME=SPEC each is a directory of its
     name. Nothing is downloaded, and nobody is asked, before something looks.
     """
-    from modelfs.mount import binding, records, session
+    from modelfs.mount import binding, keeping, records, session
     from modelfs.mount import mountpoint as points
     from modelfs.mount.passthrough import Choice
 
     config = settings(
         registries=registries,
         token_file=token_file,
-        is_read_only=is_read_only or None,
+        is_read_only=is_read_only or pin is not None or None,
+        pin=pin,
         is_deleting=is_deleting or None,
         settle=settle,
         is_offline=is_offline or None,
@@ -105,7 +113,7 @@ def mount(
     path = Path(os.path.abspath(mountpoint))
     binding.load()
     points.prepare(path)
-    session.make_directories(config)
+    keeping.make_directories(config)
     if foreground:
         session.log_to(None, is_verbose=verbose)
         session.serve(config, options, path, ready=lambda: None)

@@ -16,7 +16,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 def registry_options(*, is_several: bool) -> Callable[[F], F]:
     """`--registry` and `--token-file`."""
     text = (
-        "kaggle, kaggle+http://HOST:PORT or local:DIR; the default is $MODELFS_REGISTRY or kaggle."
+        "kaggle, wriftai, kaggle+http://HOST:PORT, wriftai+http://HOST:PORT or local:DIR;"
+        " the default is $MODELFS_REGISTRY or kaggle."
     )
     if is_several:
         text = f"{text} NAME=SPEC, repeated, for several."

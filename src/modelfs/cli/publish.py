@@ -7,23 +7,18 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from modelfs.cli import wording
+from modelfs.cli import bars, wording
 from modelfs.cli.finding import Status, draft_at, read_status
 from modelfs.cli.listing import percent, progress_text
 from modelfs.errors import Error, WrongState
 from modelfs.fs import asking
-
-Show = Callable[[Status], None]
 
 # How often to look: soon at first, for what is refused or small, then as people look at a bar.
 _FIRST_LOOK = 0.02
@@ -31,9 +26,6 @@ _LAST_LOOK = 0.25
 # A draft that became a version is neither for a moment, and the kernel remembers names for a
 # second; on a busy machine both take longer.
 _BETWEEN = 10.0
-
-# Of the bar itself, in characters.
-_WIDTH = 20
 
 
 def waiting_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -78,7 +70,7 @@ def publish_draft(draft: Path, *, is_waiting: bool, is_quiet: bool) -> None:
         return
     ignored: list[str] = []
     try:
-        with _progress(is_quiet) as show:
+        with bars.bar(is_quiet=is_quiet) as show:
             version = _follow(draft, show, ignored)
     except KeyboardInterrupt:
         if not is_quiet:
@@ -100,7 +92,7 @@ def _write_notes(draft: Path, notes: str) -> None:
         raise
 
 
-def _follow(draft: Path, show: Show, ignored: list[str]) -> Path:
+def _follow(draft: Path, show: bars.Show | None, ignored: list[str]) -> Path:
     """Wait until the draft is a version; its path. Raises Error if it is not going to be one."""
     pause, seen = _FIRST_LOOK, time.monotonic()
     while True:
@@ -118,37 +110,14 @@ def _follow(draft: Path, show: Show, ignored: list[str]) -> Path:
             seen = time.monotonic()
         elif time.monotonic() > seen + _BETWEEN:
             raise Error(f"the draft is gone: {draft}")
-        show(status)
+        _told(status, show)
         time.sleep(pause)
         pause = min(_LAST_LOOK, pause * 1.5)
 
 
-@contextmanager
-def _progress(is_quiet: bool) -> Iterator[Show]:
-    """Shows a status on standard error, if that is a terminal."""
-    if is_quiet or not sys.stderr.isatty():
-        yield lambda status: None
-        return
-    with click.progressbar(
-        length=100,
-        label="checking ",
-        width=_WIDTH,
-        show_eta=False,
-        show_percent=False,
-        item_show_func=lambda text: text,
-        bar_template="%(label)s [%(bar)s] %(info)s",
-        update_min_steps=-100,  # it also goes back, from one phase to the next
-        file=sys.stderr,
-    ) as bar:
-
-        def show(status: Status) -> None:
-            if phase := status.get("phase"):
-                room = shutil.get_terminal_size().columns - _WIDTH - 15
-                bar.label = f"{phase:9}"
-                bar.finished = False
-                bar.update(int(percent(status)) - bar.pos, progress_text(status)[:room])
-
-        yield show
+def _told(status: Status, show: bars.Show | None) -> None:
+    if show is not None and (phase := status.get("phase")):
+        show(phase, percent(status), progress_text(status))
 
 
 def _shown(path: Path) -> str:

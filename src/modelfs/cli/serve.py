@@ -24,7 +24,8 @@ _HOW = """\
 token: {token}
 mount: modelfs mount --registry kaggle+{address}{token_option} DIRECTORY
 kaggle, kagglehub: export KAGGLE_API_ENVIRONMENT=LOCALHOST HTTP_PROXY={address} \
-KAGGLE_USERNAME={user} KAGGLE_KEY={key}"""
+KAGGLE_USERNAME={user} KAGGLE_KEY={key}
+wriftai: export WRIFTAI_API_BASE_URL={address}/v1 WRIFTAI_ACCESS_TOKEN={key}"""
 
 
 @click.command()
@@ -47,8 +48,9 @@ KAGGLE_USERNAME={user} KAGGLE_KEY={key}"""
 def serve(directory: Path, host: str, port: int, is_open: bool, user: str | None) -> None:
     """Serve DIR as a model registry over HTTP.
 
-    DIR is made if it is not there. Mounts and the official kaggle and kagglehub programs can use
-    the registry; the token they need is in DIR/token.
+    DIR is made if it is not there. Mounts and the official kaggle, kagglehub and wriftai clients
+    can use the registry; the token they need is in DIR/token. Models of Kaggle's protocol and of
+    WriftAI's are kept apart.
     """
     try:
         # Here and not above: these come with an extra that a client does not need.

@@ -6,11 +6,11 @@ difference. Nor is what it tells of a document beyond what was sent: values that
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from modelfs.model import NOTES, Digests, Document, Manifest, Part
+from modelfs.registry.likeness import says
 
 _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".gz")
 # Of a list of names in a sentence.
@@ -65,7 +65,7 @@ def compared(
         document.name
         for document in documents
         if document.name in told.keys() - {NOTES, *reworded}
-        and not _says(told[document.name], document.content)
+        and not says(told[document.name], document.content)
     ]
     strange = [path for path in listed if path not in sent]
     unpacked = [
@@ -87,22 +87,6 @@ def compared(
 def _is_same(part: Part, size: int, told: Digests) -> bool:
     pairs = ((part.digests.md5, told.md5), (part.digests.sha256, told.sha256))
     return part.size == size and all(mine == theirs for mine, theirs in pairs if mine and theirs)
-
-
-def _says(told: bytes, sent: bytes) -> bool:
-    """True if a document of the registry says what was sent, and perhaps more."""
-    try:
-        return _holds(json.loads(told), json.loads(sent))
-    except (ValueError, RecursionError):
-        return told.split() == sent.split()
-
-
-def _holds(told: object, sent: object) -> bool:
-    if isinstance(told, dict) and isinstance(sent, dict):
-        return all(key in told and _holds(told[key], value) for key, value in sent.items())
-    if isinstance(told, list) and isinstance(sent, list):
-        return len(told) == len(sent) and all(map(_holds, told, sent))
-    return type(told) is type(sent) and told == sent
 
 
 def _may_be_of(path: str, archive: str) -> bool:

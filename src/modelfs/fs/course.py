@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 
 from modelfs.errors import Error, Interrupted, NotFound, Unavailable, WrongState
 from modelfs.fs.journal import ASKED_FOR, Journal, Phase
+from modelfs.fs.material import Material
 from modelfs.fs.progress import Progress
-from modelfs.fs.staging import Staging
 from modelfs.refs import Ref
 
 T = TypeVar("T")
@@ -50,7 +50,7 @@ class Course:
 
     def __init__(
         self,
-        staging: Staging,
+        material: Material,
         ref: Ref,
         journal: Journal | None,
         patience: Patience,
@@ -59,7 +59,7 @@ class Course:
         self.ref = ref
         self.patience = patience
         self.progress = progress
-        self._staging = staging
+        self._material = material
         self._journal = journal
         self._over = threading.Event()
         self._writing = threading.Lock()
@@ -68,7 +68,7 @@ class Course:
     def journal(self) -> Journal:
         """What is remembered; read from disk when it is asked for first."""
         if self._journal is None:
-            self._journal = Journal.load(self._staging.read_journal(self.ref))
+            self._journal = Journal.load(self._material.read_journal())
         return self._journal
 
     @property
@@ -80,7 +80,7 @@ class Course:
         with self._writing:
             if not self.is_over and self.journal.phase is Phase.UPLOADING:
                 try:
-                    self._staging.write_journal(self.ref, self.journal.dump())
+                    self._material.write_journal(self.journal.dump())
                 except OSError:
                     pass  # what was uploaded lately is uploaded again
             self._over.set()
@@ -129,7 +129,7 @@ class Course:
             self.check_over()
             changed = replace(self.journal, phase=phase, **changes)
             try:
-                self._staging.write_journal(self.ref, changed.dump())
+                self._material.write_journal(changed.dump())
             except OSError as exc:
                 raise WrongState(f"the journal cannot be written: {exc.strerror}") from exc
             self._journal = changed

@@ -11,7 +11,7 @@ from modelfs.errors import Corrupt, Error, Interrupted, NotFound, Unavailable, W
 from modelfs.fs.comparing import Comparison, compared
 from modelfs.fs.course import Course
 from modelfs.fs.journal import Parents, Phase
-from modelfs.fs.staging import Staging
+from modelfs.fs.material import Material
 from modelfs.model import Bundle, Document, Manifest
 from modelfs.refs import Ref
 from modelfs.registry.base import WritableRegistry
@@ -25,10 +25,10 @@ class Creation:
     """The creation of the version that a course is about."""
 
     def __init__(
-        self, registry: WritableRegistry, staging: Staging, course: Course, clock: Clock
+        self, registry: WritableRegistry, material: Material, course: Course, clock: Clock
     ) -> None:
         self._registry = registry
-        self._staging = staging
+        self._material = material
         self._course = course
         self._clock = clock
         # What was listed last.
@@ -47,7 +47,7 @@ class Creation:
             if may_exist:
                 if found := self._look():
                     return found
-                parents = missing_parents(self._registry, self._staging, course, None)
+                parents = missing_parents(self._registry, self._material, course, None)
                 course.remember(Phase.CREATING, parents=parents)
             try:
                 return self._registry.canonical(self._registry.create(self._bundle()))
@@ -145,7 +145,7 @@ class Creation:
 
 
 def missing_parents(
-    registry: WritableRegistry, staging: Staging, course: Course, tries: int | None
+    registry: WritableRegistry, material: Material, course: Course, tries: int | None
 ) -> Parents:
     """The refs above the draft that do not exist, from the top, with their documents."""
     missing: list[tuple[Ref, tuple[Document, ...]]] = []
@@ -154,18 +154,17 @@ def missing_parents(
             course.ask(lambda ref=ref: registry.stat(ref), tries)  # type: ignore[misc]
             break
         except NotFound:
-            missing.insert(0, (ref, _documents(registry, staging, ref)))
+            missing.insert(0, (ref, _documents(registry, material, ref)))
     return tuple(missing)
 
 
-def _documents(registry: WritableRegistry, staging: Staging, ref: Ref) -> tuple[Document, ...]:
+def _documents(registry: WritableRegistry, material: Material, ref: Ref) -> tuple[Document, ...]:
     """The metadata of a ref that is to be: as written beside the draft, else as proposed."""
     found = []
     for document in registry.blank(ref):
         try:
-            found.append(Document(document.name, staging.path(ref, document.name).read_bytes()))
-        except FileNotFoundError:
-            found.append(document)
+            own = material.document(ref, document.name)
         except OSError as exc:
             raise WrongState(f"{ref}/{document.name} cannot be read: {exc.strerror}") from exc
+        found.append(document if own is None else Document(document.name, own))
     return tuple(found)

@@ -279,6 +279,7 @@ class Handles:
             file.digests,
             lambda start, stop: registry.open(ref, file, start, stop),
             reader,
+            registry.traits.identity,
         )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -130,6 +131,7 @@ class Local:
         if path:
             with self._making(ref, path):
                 os.mkdir(self.path(ref, path), mode)
+                os.chmod(self.path(ref, path), mode)  # as it is, the mask of whoever asks is in it
             return
         self._check_new(ref)
         documents = () if self._is_version(ref) else self.registry.blank(ref)
@@ -139,6 +141,7 @@ class Local:
                 self.path(ref, document.name).write_bytes(document.content)
                 self._staging.note(ref.child(document.name))
         if self._is_version(ref):
+            self.path(ref).chmod(mode | stat.S_IRWXU)
             self.publisher.changed(ref, self.caller(), is_notes=False)
 
     def rmdir(self, ref: Ref, path: str) -> None:
@@ -276,6 +279,8 @@ class Local:
             with self._making(ref, path) if is_new else nullcontext():
                 how = ours | os.O_CREAT if is_new else ours & ~os.O_EXCL
                 fd = os.open(self.path(ref, path), how, mode or 0)
+                if mode is not None:
+                    os.fchmod(fd, mode)  # ours is not the mask that counts
         except BaseException:
             if watcher is not None:
                 watcher.closed()

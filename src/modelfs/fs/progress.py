@@ -24,6 +24,7 @@ class Progress:
         self.ignored: tuple[str, ...] = ()
         self._files = self._files_done = self._bytes = 0
         self._counts: dict[str, int] = {}
+        self._current: dict[str, None] = {}
         # Bytes that are there, of all files; and how many of them were there at the beginning.
         self.sent = self._sent_before = 0
         self._since: float | None = None
@@ -61,11 +62,18 @@ class Progress:
         with self._lock:
             self.sent += count - self._counts.get(item.path, 0)
             self._counts[item.path] = count
+            self._current[item.path] = None
 
     def arrived(self, item: Item) -> None:
         self.sending(item, item.stamp.size)
         with self._lock:
             self._files_done += 1
+            self._current.pop(item.path, None)
+
+    def current(self) -> tuple[str, ...]:
+        """The files that are being sent."""
+        with self._lock:
+            return tuple(self._current)
 
     def told(self) -> dict[str, object]:
         """For status.json."""

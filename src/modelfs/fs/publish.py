@@ -23,6 +23,7 @@ from modelfs.fs import processes, receipts, sealing
 from modelfs.fs.course import Over, Patience
 from modelfs.fs.drafts import Draft, Event, State
 from modelfs.fs.journal import ASKED_FOR, Journal, Phase
+from modelfs.fs.material import StagedDraft
 from modelfs.fs.publishing import Attempt, Means, boot_id
 from modelfs.fs.staging import Staging
 from modelfs.refs import Ref
@@ -80,9 +81,7 @@ class Publisher:
         self._on_published = on_published
         self._is_alive = is_alive
         self._crew = Crew(uploads, "publish")
-        self._means = Means(
-            registry, staging, cache, self._crew, uploads, patience or Patience(), clock
-        )
+        self._means = Means(registry, cache, self._crew, uploads, patience or Patience(), clock)
         self._changed = threading.Condition()
         self._records: dict[Ref, _Record] = {}
         self._threads: list[threading.Thread] = []
@@ -258,7 +257,9 @@ class Publisher:
         def checked() -> None:
             self._checked(record, attempt)
 
-        attempt = Attempt(self._means, record.draft.ref, journal, checked)
+        documents = self._means.registry.traits.documents_of(record.draft.ref)
+        material = StagedDraft(self._staging, record.draft.ref, documents)
+        attempt = Attempt(self._means, material, record.draft.ref, journal, checked)
         record.attempt = attempt
         record.outcome = Future()
         record.outcome.set_running_or_notify_cancel()  # cannot be cancelled: others wait as well

@@ -1,4 +1,4 @@
-"""One attempt at publishing a draft: seal, upload, create, confirm, put away.
+"""One attempt at publishing a draft or other material: seal, upload, create, confirm, put away.
 
 Every step is remembered before it has effects elsewhere, so that an attempt which is broken off
 anywhere goes on where it was. Runs on a thread of its own; hashing and uploads are on the crew's.
@@ -14,16 +14,15 @@ from dataclasses import dataclass, replace
 
 from modelfs.cache.blocks import BlockCache
 from modelfs.cache.crew import Crew
-from modelfs.cache.directory import sync_disk
 from modelfs.errors import Error, WrongState
 from modelfs.fs import receipts, sealing
 from modelfs.fs.batches import Batch
 from modelfs.fs.course import Course, Patience
 from modelfs.fs.creating import Creation, missing_parents
 from modelfs.fs.journal import ASKED_FOR, Item, Journal, Phase
+from modelfs.fs.material import Material
 from modelfs.fs.nodes import identity
 from modelfs.fs.progress import Progress
-from modelfs.fs.staging import Staging
 from modelfs.fs.uploading import Uploads
 from modelfs.model import Bundle
 from modelfs.refs import Ref
@@ -48,7 +47,6 @@ class Means:
     """
 
     registry: WritableRegistry
-    staging: Staging
     cache: BlockCache
     crew: Crew
     lanes: int
@@ -57,21 +55,26 @@ class Means:
 
 
 class Attempt:
-    """One attempt for the draft `ref`, which goes on where its journal says."""
+    """One attempt to make `material` the version `ref`, which goes on where its journal says."""
 
     def __init__(
-        self, means: Means, ref: Ref, journal: Journal | None, on_checked: Callable[[], None]
+        self,
+        means: Means,
+        material: Material,
+        ref: Ref,
+        journal: Journal | None = None,
+        on_checked: Callable[[], None] = lambda: None,
     ) -> None:
         self._means = means
+        self._material = material
         self._ref = ref
         self._on_checked = on_checked
-        self._directory = means.staging.path(ref)
         self.progress = Progress(means.clock)
-        self._course = Course(means.staging, ref, journal, means.patience, self.progress)
-        self._creation = Creation(means.registry, means.staging, self._course, means.clock)
+        self._course = Course(material, ref, journal, means.patience, self.progress)
+        self._creation = Creation(means.registry, material, self._course, means.clock)
 
     def run(self) -> Ref:
-        """Publish; the new version's ref. The draft is still there: see `put_away`.
+        """Publish; the new version's ref. The material is still there: see `put_away`.
 
         Raises Over when told to end, any other Error if it cannot be published.
         """
@@ -90,7 +93,8 @@ class Attempt:
             raise WrongState("the journal of the draft is damaged")
         if course.journal.phase is Phase.CREATED:
             self._creation.confirm(version)
-            self._check_unchanged(version)
+            if self._material.is_given_away:
+                self._check_unchanged(version)
             course.remember(Phase.PUBLISHED)
         return version
 
@@ -102,7 +106,7 @@ class Attempt:
         """Have what was published move into the cache, and write a receipt."""
         self.progress.phase = "putting away"
         items = list(self._course.journal.items.values())
-        receipts.write(self._means.staging, self._ref, version, items)
+        receipts.write(self._material.receipts, self._ref, version, items)
         try:
             manifest = self._creation.manifest or self._means.registry.manifest(version)
         except Error as exc:
@@ -110,12 +114,12 @@ class Attempt:
             return
         listed = {file.path: file for file in manifest.files}
         for item in items:
-            if item.path in listed and sealing.is_unchanged(self._directory, item):
+            if item.path in listed and (path := self._material.keepable(item)) is not None:
                 self._means.cache.adopt(
                     identity(self._means.registry.traits.identity, version, item.path),
                     item.stamp.size,
                     item.digests,
-                    self._directory / item.path,
+                    path,
                     listed[item.path].digests,
                 )
 
@@ -133,17 +137,15 @@ class Attempt:
         self.progress.phase = "checking"
         course.remember(Phase.SEALED, boot=boot_id(), reason="")
         # From here on the same bytes are there after a power cut, or the journal tells that not.
-        try:
-            sync_disk(self._directory)
-        except OSError as exc:
-            raise WrongState(f"the draft cannot be written to disk: {exc.strerror}") from exc
-        found = sealing.survey(self._directory, registry.traits.documents_of(self._ref))
+        self._material.settle()
+        found = self._material.survey()
         self.progress.ignored = found.ignored
         bundle = Bundle(self._ref, tuple(item.part for item in found.items), found.documents)
-        sealing.check(registry.traits, bundle)
-        parents = missing_parents(registry, self._means.staging, course, self._means.patience.tries)
+        needs_notes = self._material.needs_notes
+        sealing.check(registry.traits, bundle, needs_notes=needs_notes)
+        parents = missing_parents(registry, self._material, course, self._means.patience.tries)
         bundle = replace(bundle, parents=parents)
-        sealing.check(registry.traits, bundle)
+        sealing.check(registry.traits, bundle, needs_notes=needs_notes)
         registry.check(bundle)
         known = course.journal.items
         self.progress.hashing(found.items)
@@ -161,7 +163,8 @@ class Attempt:
     def _hash(self, items: list[Item]) -> None:
         def work(item: Item, buffer: memoryview) -> None:
             is_over = lambda: self._course.is_over  # noqa: E731
-            item.digests = sealing.hashed(self._directory, item, buffer, is_over)
+            path = self._material.path(item.path)
+            item.digests = sealing.hashed(path, item, buffer, is_over)
             self.progress.hashed(item)
 
         self._run(Batch(self._means.crew, self._means.lanes, items, work), lambda: None)
@@ -171,7 +174,7 @@ class Attempt:
         self.progress.uploading(course.journal)
         uploads = Uploads(
             self._means.registry,
-            self._directory,
+            self._material.path,
             self.progress,
             self._means.patience,
             lambda: course.is_over,
@@ -204,8 +207,7 @@ class Attempt:
 
     def _check_unchanged(self, version: Ref) -> None:
         """Raises WrongState if something in the draft is not in the version: it must not go."""
-        documents = self._means.registry.traits.documents_of(self._ref)
-        found = sealing.survey(self._directory, documents)
+        found = self._material.survey()
         known = self._course.journal.items
         changed = [
             item.path

@@ -12,18 +12,12 @@ from pathlib import Path
 from modelfs.errors import WrongState
 from modelfs.fs.journal import Item
 from modelfs.fs.junk import FAILURE
-from modelfs.fs.staging import Staging, write_durably
+from modelfs.fs.staging import write_durably
 from modelfs.refs import Ref
 
 
-def path(staging: Staging, version: Ref) -> Path:
-    """Where the receipt of a version is."""
-    name = hashlib.sha256(str(version).encode()).hexdigest()[:32]
-    return staging.directory / "receipts" / f"{name}.json"
-
-
-def write(staging: Staging, draft: Ref, version: Ref, items: Iterable[Item]) -> None:
-    """Write down what was sent, and which version it became."""
+def write(directory: Path, draft: Ref, version: Ref, items: Iterable[Item]) -> None:
+    """Write down in `directory` what was sent, and which version it became."""
     receipt = {
         "version": str(version),
         "draft": str(draft),
@@ -38,7 +32,8 @@ def write(staging: Staging, draft: Ref, version: Ref, items: Iterable[Item]) -> 
             for item in items
         ],
     }
-    target = path(staging, version)
+    name = hashlib.sha256(str(version).encode()).hexdigest()[:32]
+    target = directory / f"{name}.json"
     try:
         target.parent.mkdir(mode=0o700, exist_ok=True)
         write_durably(target, json.dumps(receipt, indent=2).encode())

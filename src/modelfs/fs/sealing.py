@@ -38,8 +38,14 @@ class Survey:
     ignored: tuple[str, ...]
 
 
-def survey(directory: Path, documents: tuple[str, ...]) -> Survey:
+def survey(
+    directory: Path,
+    documents: tuple[str, ...],
+    is_left_out: Callable[[str, bool], bool] = lambda path, is_directory: False,
+) -> Survey:
     """Look through a draft, whose `documents` are no files.
+
+    `is_left_out(path, is_directory)` says of what more is not sent, besides what never is.
 
     Raises InvalidName or TooLarge for what cannot be in a version. Directories without files, which
     no version has, are among what is ignored.
@@ -53,12 +59,13 @@ def survey(directory: Path, documents: tuple[str, ...]) -> Survey:
         below = pending.pop()
         for name, found in _entries(directory, below):
             path = f"{below}/{name}" if below else name
-            if is_junk(path):
+            is_directory = stat.S_ISDIR(found.st_mode)
+            if is_junk(path) or (path not in documents and is_left_out(path, is_directory)):
                 ignored.append(printable(path))
                 continue
             if fault := file_path_fault(path) or _kind_fault(found.st_mode):
                 raise InvalidName(f"{printable(path)} cannot be published: {fault}")
-            if stat.S_ISDIR(found.st_mode):
+            if is_directory:
                 pending.append(path)
                 empty.add(path)
             elif path in documents:
@@ -88,7 +95,7 @@ def is_empty(directory: Path, documents: tuple[str, ...]) -> bool:
     return True
 
 
-def check(traits: Traits, bundle: Bundle) -> None:
+def check(traits: Traits, bundle: Bundle, *, needs_notes: bool = True) -> None:
     """Refuse a bundle that no registry with these traits takes."""
     if traits.has_files and not bundle.parts:
         raise InvalidName("there is nothing to publish: the draft has no files")
@@ -100,13 +107,13 @@ def check(traits: Traits, bundle: Bundle) -> None:
     for document in (*own, *(each for _, documents in bundle.parents for each in documents)):
         _check_text(document)
     if NOTES in traits.documents_of(bundle.ref):
-        _check_notes(bundle.notes, traits.notes_limit)
+        _check_notes(bundle.notes, traits.notes_limit, is_needed=needs_notes)
 
 
-def hashed(directory: Path, item: Item, buffer: memoryview, is_over: Callable[[], bool]) -> Digests:
+def hashed(path: Path, item: Item, buffer: memoryview, is_over: Callable[[], bool]) -> Digests:
     """The md5 and sha256 of a file that must not change meanwhile; ends early if `is_over`."""
     md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
-    fd = open_item(directory, item)
+    fd = open_item(path, item)
     try:
         while (count := os.readv(fd, [buffer])) and not is_over():
             md5.update(buffer[:count])
@@ -119,10 +126,10 @@ def hashed(directory: Path, item: Item, buffer: memoryview, is_over: Callable[[]
     return Digests(md5=md5.hexdigest(), sha256=sha256.hexdigest())
 
 
-def open_item(directory: Path, item: Item) -> int:
-    """A descriptor of a file of a draft; WrongState if it is not what it was."""
+def open_item(path: Path, item: Item) -> int:
+    """A descriptor of the file at `path`; WrongState if it is not what it was as `item`."""
     try:
-        fd = os.open(directory / item.path, _FILE)
+        fd = os.open(path, _FILE)
     except OSError as exc:
         raise WrongState(f"{item.path} cannot be read: {exc.strerror}") from exc
     try:
@@ -133,10 +140,10 @@ def open_item(directory: Path, item: Item) -> int:
     return fd
 
 
-def is_unchanged(directory: Path, item: Item) -> bool:
-    """True if a file of a draft is what it was."""
+def is_unchanged(path: Path, item: Item) -> bool:
+    """True if the file at `path` is what it was as `item`."""
     try:
-        return Stamp.of(os.lstat(directory / item.path)) == item.stamp
+        return Stamp.of(os.lstat(path)) == item.stamp
     except OSError:
         return False
 
@@ -207,8 +214,8 @@ def _check_text(document: Document) -> None:
         raise InvalidName(f"{document.name} still has a placeholder to fill in: {found[0]}")
 
 
-def _check_notes(notes: str, limit: int) -> None:
-    if not notes:
+def _check_notes(notes: str, limit: int, *, is_needed: bool) -> None:
+    if is_needed and not notes:
         raise InvalidName(f"{NOTES} is missing or empty: write into it what this version is")
     if limit and len(notes) > limit:
         raise TooLarge(f"{NOTES} has {len(notes)} characters: the registry takes {limit} at most")

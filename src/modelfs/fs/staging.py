@@ -26,6 +26,9 @@ from typing import Any
 from modelfs.errors import WrongState
 from modelfs.refs import Ref
 
+# No name of ours is a link.
+_OURS = os.O_NOFOLLOW | os.O_CLOEXEC
+
 
 class Staging:
     """The drafts of one registry, whose versions are `depth` names deep."""
@@ -44,7 +47,7 @@ class Staging:
         """Take this place for ourselves and see what is in it; WrongState if a mount has it."""
         for path in (self._tree, self._journal, self._trash):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fd = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT | _OURS, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -199,7 +202,8 @@ class Staging:
 def write_durably(path: Path, data: bytes) -> None:
     """Make or replace a file, for our eyes only, whole or not at all; a power cut keeps it."""
     temporary = path.with_suffix(".new")
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    temporary.unlink(missing_ok=True)
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _OURS, 0o600)
     with os.fdopen(fd, "wb") as file:
         file.write(data)
         file.flush()

@@ -18,7 +18,7 @@ from modelfs.errors import NotFound
 from modelfs.fs.nodes import Kind, Node, Origin, identity, inode
 from modelfs.fs.versions import VersionTree, text_node
 from modelfs.model import RESERVED
-from modelfs.refs import Ref, is_never_a_slug, name_fault
+from modelfs.refs import Ref, highest, is_never_a_slug, name_fault
 from modelfs.registry.base import Registry
 from modelfs.waiting import Clock
 
@@ -201,7 +201,7 @@ class Tree:
         raise NotFound(f"{ref} has no {name}")
 
     def _latest(self, registry: Registry, ref: Ref) -> Node:
-        target = _highest([entry.name for entry in registry.children(ref)])
+        target = highest(entry.name for entry in registry.children(ref))
         if not target:
             raise NotFound(f"{ref} has no version")
         return self._link(registry, ref.child(LATEST), target)
@@ -216,7 +216,7 @@ class Tree:
     def _listing_of_level(self, registry: Registry, ref: Ref) -> Iterator[Listed]:
         """What is there because of something else comes first: `rm -r` asks for it before that."""
         entries = registry.children(ref)
-        if ref.depth == registry.traits.depth - 1 and _highest([e.name for e in entries]):
+        if ref.depth == registry.traits.depth - 1 and highest(e.name for e in entries):
             yield LATEST, Kind.LINK, inode(identity(registry.traits.identity, ref, LATEST))
         for name in self._aliases_of(registry, ref):
             yield name, Kind.LINK, inode(identity(registry.traits.identity, ref, name))
@@ -244,8 +244,3 @@ class Tree:
         else:
             for name, kind, ino, _, _ in version.children(path):
                 yield name, kind, ino
-
-
-def _highest(names: list[str]) -> str:
-    """The highest of the names that are numbers; empty if none is."""
-    return max((name for name in names if name.isdecimal()), key=int, default="")

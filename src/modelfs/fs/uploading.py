@@ -31,18 +31,21 @@ class Delays(Protocol):
 
 
 class Uploads:
-    """The uploads of one attempt. `changes` counts what is worth remembering."""
+    """The uploads of one attempt. `changes` counts what is worth remembering.
+
+    `locate` tells where the bytes of a file lie.
+    """
 
     def __init__(
         self,
         registry: WritableRegistry,
-        directory: Path,
+        locate: Callable[[str], Path],
         progress: Progress,
         delays: Delays,
         is_over: Callable[[], bool],
     ) -> None:
         self._registry = registry
-        self._directory = directory
+        self._locate = locate
         self._progress = progress
         self._delays = delays
         self._is_over = is_over
@@ -54,7 +57,7 @@ class Uploads:
 
     def send(self, item: Item, _: memoryview) -> float | None:
         """Upload one file: None when it is there, or in how many seconds to try again."""
-        fd = sealing.open_item(self._directory, item)
+        fd = sealing.open_item(self._locate(item.path), item)
         try:
             if not item.session:
                 item.session = self._registry.begin(item.part)

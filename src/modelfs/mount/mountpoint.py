@@ -76,10 +76,15 @@ def unmount(path: Path, *, is_lazy: bool = False) -> None:
     if found is None:
         raise Error("no fusermount, fusermount3 or umount on this machine")
     name, flag, lazy = found
-    arguments = [word for word in (name, flag, lazy if is_lazy else "") if word]
+    arguments = [word for word in (shutil.which(name), flag, lazy if is_lazy else "") if word]
     try:
         done = subprocess.run(
-            [*arguments, "--", str(path)], capture_output=True, text=True, timeout=_DEADLINE
+            [*arguments, "--", str(path)],
+            # Nothing of ours, which may hold a token; and it speaks English then.
+            env={},
+            capture_output=True,
+            text=True,
+            timeout=_DEADLINE,
         )
     except subprocess.TimeoutExpired as exc:
         raise Error(f"cannot unmount {path}: {name} did not answer") from exc

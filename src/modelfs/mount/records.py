@@ -15,6 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from modelfs.mount import mountpoint
+from modelfs.mount.keeping import open_private
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,9 @@ class Record:
             "registries": [asdict(shown) for shown in registries],
         }
         temporary = self._file.with_suffix(f".{os.getpid()}")
-        temporary.write_text(json.dumps(value))
+        temporary.unlink(missing_ok=True)
+        with open(temporary, "x", opener=open_private) as file:
+            json.dump(value, file)
         temporary.replace(self._file)
 
     def remove(self) -> None:

@@ -7,7 +7,6 @@ that can fail is done before the mount, and everything that starts a thread afte
 from __future__ import annotations
 
 import logging
-import logging.handlers
 import os
 import select
 import signal
@@ -21,8 +20,8 @@ from pathlib import Path
 from modelfs.assemble import Parts, assemble
 from modelfs.cache.blockmap import BLOCK
 from modelfs.config import Config
-from modelfs.errors import Error
-from modelfs.mount import binding, mountpoint
+from modelfs.errors import Error, Usage
+from modelfs.mount import binding, keeping, mountpoint
 from modelfs.mount.changes import Changes
 from modelfs.mount.notices import Notices
 from modelfs.mount.ops import Ops
@@ -39,6 +38,9 @@ _READY_DEADLINE = 20.0
 # For requests at hand to be answered when the daemon is told to end.
 _DRAIN_DEADLINE = 3.0
 
+# What keeps a mount harmless to whoever else is on this machine.
+_FIXED = frozenset({"nosuid", "nodev", "default_permissions"})
+
 _LOG_BYTES = 4 << 20
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -53,15 +55,6 @@ class Options:
     umask: int = 0
     passthrough: Choice = Choice.AUTO
     extra: tuple[str, ...] = ()
-
-
-def make_directories(config: Config) -> None:
-    """Make the directories of what we keep, for nobody but us; those that there are stay as is."""
-    for kind, path in (("cache", config.cache_dir), ("state", config.state_dir)):
-        try:
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as exc:
-            raise Error(f"cannot make the {kind} directory {path}: {exc.strerror}") from exc
 
 
 def serve(config: Config, options: Options, path: Path, ready: Callable[[], None]) -> None:
@@ -150,7 +143,7 @@ def _stop(parts: Parts) -> None:
 
 
 def _library_options(config: Config, options: Options) -> dict[str, str | bool]:
-    """Options for libfuse. What an option of `extra` says wins."""
+    """Options for libfuse. What an option of `extra` says wins, but for those of safety."""
     chosen: dict[str, str | bool] = {
         "fsname": "modelfs",
         "subtype": "modelfs",
@@ -179,6 +172,10 @@ def _library_options(config: Config, options: Options) -> dict[str, str | bool]:
         chosen["ro"] = True
     for text in options.extra:
         name, separator, value = text.partition("=")
+        is_undoing = f"no{name}" in _FIXED or (separator and name in _FIXED)
+        # A backslash at the end would make one option of this and the next.
+        if is_undoing or text.endswith("\\"):
+            raise Usage(f"not an option for a mount of what others publish: {text}")
         chosen[name] = value if separator else True
     return chosen
 
@@ -239,7 +236,7 @@ def _daemon(run: Callable[[Callable[[], None]], int], writer: int, log_file: Pat
 
     def ready() -> None:
         null = os.open(os.devnull, os.O_RDWR)
-        sink = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        sink = keeping.open_private(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(null, 0)
         os.dup2(null, 1)
         os.dup2(sink, 2)  # what libfuse or the interpreter has to say in extremis
@@ -275,9 +272,10 @@ def log_to(log_file: Path | None, *, is_verbose: bool) -> None:
         handler = logging.StreamHandler()
     else:
         log_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handler = logging.handlers.RotatingFileHandler(
-            log_file, maxBytes=_LOG_BYTES, backupCount=1, delay=True
-        )
+        try:
+            handler = keeping.Log(log_file, maxBytes=_LOG_BYTES, backupCount=1)
+        except OSError as exc:
+            raise Error(f"cannot write the log {log_file}: {exc.strerror}") from exc
     handler.setFormatter(logging.Formatter(_LOG_FORMAT))
     ours = logging.getLogger("modelfs")
     ours.addHandler(handler)

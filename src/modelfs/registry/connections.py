@@ -218,7 +218,9 @@ def set_deadline(raw: Any, seconds: float) -> None:
 def give_back(raw: Any) -> None:
     """Return the connection of `raw` for the next request, if hardly anything is left to read."""
     left = getattr(raw, "length_remaining", None)
-    if left is not None and left <= _LEFT_OVER:
+    deadline = getattr(getattr(raw, "watched", None), "deadline", None)
+    is_late = deadline is not None and time.monotonic() > deadline
+    if left is not None and left <= _LEFT_OVER and not is_late:
         set_deadline(raw, _LEFT_OVER_WAIT)
         raw.drain_conn()
 

@@ -1,4 +1,4 @@
-"""Who we are at Kaggle: everywhere the official clients look, in their order.
+"""Who we are at Kaggle and at WriftAI: everywhere the official clients look, in their order.
 
 Pure but for reading files of the home directory; the environment comes as a mapping. Knows no
 network: an OAuth token that has expired says so, and whoever talks to the registry renews it.
@@ -59,8 +59,14 @@ def for_kaggle(environ: Mapping[str, str], home: Path) -> Credentials:
     return Credentials()
 
 
+def for_wriftai(environ: Mapping[str, str]) -> Credentials:
+    """What WriftAI's official client would use; nobody without it."""
+    token = environ.get("WRIFTAI_ACCESS_TOKEN", "").strip()
+    return bearer(token, "WRIFTAI_ACCESS_TOKEN") if token else Credentials()
+
+
 def for_other(environ: Mapping[str, str], token_file: Path | None) -> Credentials:
-    """For a registry that is not Kaggle's: only what was given for it, never what is Kaggle's."""
+    """For any other server: only what was given for it, never what is Kaggle's or WriftAI's."""
     if token_file is not None:
         text = _text(token_file)
         if text is None:

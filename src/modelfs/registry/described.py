@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
+from typing import NoReturn
 
 from modelfs.errors import InvalidName, TooLarge
 from modelfs.model import Document
@@ -42,7 +43,7 @@ def changes(document: Document, current: Document, ref: Ref) -> Fields:
     A key that is not in `document` stays as it is.
     """
     wanted = _fields(document.name, _parsed(document, ref))
-    known = _fields(current.name, _object(current))
+    known = _fields(current.name, _without_nulls(json_object(current)))
     changed = {key: value for key, value in wanted.items() if value != known.get(key)}
     _check_filled(document.name, changed)
     return changed
@@ -50,7 +51,7 @@ def changes(document: Document, current: Document, ref: Ref) -> Fields:
 
 def subject(document: Document) -> tuple[Ref, Mapping[str, object]]:
     """What `document` says that it is about, and all that it says."""
-    told = _object(document)
+    told = _without_nulls(json_object(document))
     _check_replaced(document.name, told)
     parts = []
     for key in _IDENTITY[document.name]:
@@ -75,7 +76,7 @@ def _parsed(document: Document, ref: Ref) -> Mapping[str, object]:
     """The object in `document`, if it is about `ref` and nothing else."""
     if document.name != {2: metadata.MODEL, 4: metadata.INSTANCE}.get(ref.depth):
         raise InvalidName(f"{ref}: there is no {document.name} of it")
-    told = _object(document)
+    told = _without_nulls(json_object(document))
     _check_replaced(document.name, told)
     for key, part in zip(_IDENTITY[document.name], _names(ref), strict=True):
         if key not in told:
@@ -101,11 +102,12 @@ def _names(ref: Ref) -> tuple[str, ...]:
     return owner, model, frameworks.parse(framework), slug
 
 
-def _object(document: Document) -> Mapping[str, object]:
+def json_object(document: Document) -> Mapping[str, object]:
+    """The JSON object that a document is; InvalidName or TooLarge for anything else."""
     if len(document.content) > _LARGEST:
         raise TooLarge(f"{document.name}: larger than {_LARGEST} bytes")
     try:
-        told = json.loads(document.content.decode("utf-8-sig"))
+        told = json.loads(document.content.decode("utf-8-sig"), parse_constant=_no_constant)
     except UnicodeDecodeError as exc:
         raise InvalidName(f"{document.name}: not UTF-8 text") from exc
     except json.JSONDecodeError as exc:
@@ -114,8 +116,16 @@ def _object(document: Document) -> Mapping[str, object]:
         raise InvalidName(f"{document.name}: not JSON") from exc
     if not isinstance(told, dict):
         raise InvalidName(f"{document.name}: not a JSON object")
-    # The official client writes null for what a registry does not tell.
+    return told
+
+
+def _without_nulls(told: Mapping[str, object]) -> Mapping[str, object]:
+    """The official client writes null for what a registry does not tell."""
     return {key: value for key, value in told.items() if value is not None}
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"not JSON: {name}")
 
 
 def _fields(name: str, told: Mapping[str, object]) -> Fields:

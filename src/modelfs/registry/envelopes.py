@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any, NoReturn
 
@@ -47,6 +48,18 @@ def failure(status: int, document: object, host: str) -> Error:
         status = code if code >= 400 else status
         text = _message(document)
     return for_status(status)(text or f"{host} answered {status}")
+
+
+def secrets_of(authorization: str) -> tuple[str, ...]:
+    """What of an Authorization header nobody may see, as it is sent and as it is meant."""
+    scheme, _, secret = authorization.partition(" ")
+    if scheme.lower() != "basic":
+        return (secret,) if secret else ()
+    try:
+        password = base64.b64decode(secret).decode().partition(":")[2]
+    except ValueError:
+        password = ""
+    return tuple(text for text in (secret, password) if text)
 
 
 def _code(document: dict[str, Any]) -> int:

@@ -30,7 +30,7 @@ from tenacity import (
 )
 
 from modelfs import __version__
-from modelfs.errors import Corrupt, DeadlinePassed, TooManyRequests, Unavailable, Usage
+from modelfs.errors import Corrupt, DeadlinePassed, Error, TooManyRequests, Unavailable, Usage
 from modelfs.model import Part
 from modelfs.registry import addresses, connections, envelopes, patience, transfer, uploading
 from modelfs.registry.answers import Answer
@@ -55,6 +55,7 @@ class Limits:
     With three of ten requests failing, ten attempts all fail once in 170,000 calls; the first few
     give up early on an answer that is lost, so that there is time for the others.
 
+    `connections` are to one host: 96 for bytes, should none of them come, and some for questions.
     `submit` is for what is asked once and takes as long as it takes; `stall` for the storage to
     say something about an upload whose bytes it has.
     """
@@ -69,7 +70,7 @@ class Limits:
     longest_wait: float = 4.0
     submit: float = 120.0
     stall: float = 20.0
-    connections: int = 32
+    connections: int = 128
 
 
 LIMITS = Limits()
@@ -142,7 +143,10 @@ class Http:
     def _asked(self, path: str, message: Mapping[str, object], this: _Try) -> dict[str, Any]:
         with self._post(path, message, this) as answer:
             document = answer.document(self._limits.document, this.deadline)
-        return envelopes.checked(document)
+        try:
+            return envelopes.checked(document)
+        except Error as exc:
+            raise self._discreet(exc) from None
 
     def request(
         self,
@@ -340,7 +344,14 @@ class Http:
         except (Corrupt, Unavailable):  # the status says enough
             pass
         self._note_refusal(answer)
-        raise envelopes.failure(answer.status, document, answer.host)
+        raise self._discreet(envelopes.failure(answer.status, document, answer.host))
+
+    def _discreet(self, error: Error) -> Error:
+        """`error` without our credentials: a registry may quote the request that it refuses."""
+        text = str(error)
+        for secret in envelopes.secrets_of(self._authorization()):
+            text = text.replace(secret, "…")
+        return error if text == str(error) else type(error)(text, hint=error.hint)
 
     def _note_refusal(self, answer: Answer) -> None:
         """Leave a host alone that asks for it."""

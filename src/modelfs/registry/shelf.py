@@ -13,44 +13,75 @@ import logging
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from modelfs.errors import InvalidName
 from modelfs.refs import Ref
 
 log = logging.getLogger(__name__)
 
 
+# The document that says whose shelf it is; directories are named by hashes.
+_OWNER = "registry"
+
+
 def shelf_for(cache_dir: Path, identity: str) -> Shelf:
     """The shelf of one registry in a cache directory."""
-    return Shelf(cache_dir / "metadata" / _short(identity))
+    return Shelf(_shelves(cache_dir) / _short(identity), identity)
+
+
+def shelves(cache_dir: Path) -> Iterator[tuple[str, Shelf]]:
+    """The registries that something is known of, and their shelves."""
+    try:
+        found = sorted(_shelves(cache_dir).iterdir())
+    except OSError:
+        return
+    for directory in found:
+        shelf = Shelf(directory)
+        if isinstance(identity := shelf.read(_OWNER, Ref()), str):
+            yield identity, shelf
+
+
+def _shelves(cache_dir: Path) -> Path:
+    return cache_dir / "metadata"
 
 
 class Shelf:
-    """Documents by kind and ref; what lies below a ref is dropped with it."""
+    """Documents by kind and ref; what lies below a ref is dropped with it.
 
-    def __init__(self, directory: Path) -> None:
+    `identity` is that of the registry whose shelf it is, noted with the first document.
+    """
+
+    def __init__(self, directory: Path, identity: str = "") -> None:
         self._directory = directory
+        self._identity = identity
 
     def read(self, kind: str, ref: Ref) -> Any:
         """The document, or None where there is none or it is damaged."""
-        path = self._path(kind, ref)
-        try:
-            checksum, _, content = path.read_bytes().partition(b"\n")
-            if checksum.decode("ascii", "replace") != hashlib.sha256(content).hexdigest():
-                log.debug("a document of the metadata cache is damaged: %s", path)
-                return None
-            told, value = json.loads(content)
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, TypeError, RecursionError) as exc:
-            log.debug("a document of the metadata cache cannot be read: %s: %s", path, exc)
-            return None
+        told, value = _read(self._path(kind, ref)) or ("", None)
         # File names are hashes; the document says whose it is.
         return value if told == f"{kind} {ref}" else None
 
+    def all(self, kind: str) -> Iterator[tuple[Ref, Any]]:
+        """All documents of a kind; each says itself what it is about."""
+        for path in sorted(self._directory.rglob(f"{kind}.json")):
+            told, value = _read(path) or ("", None)
+            try:
+                ref = Ref.parse(told.removeprefix(f"{kind} "))
+            except InvalidName:
+                continue
+            if path == self._path(kind, ref):
+                yield ref, value
+
     def write(self, kind: str, ref: Ref, value: Any) -> None:
         """Keep `value`; where the disk refuses, it is not kept."""
+        if self._identity and not self._path(_OWNER, Ref()).exists():
+            self._write(_OWNER, Ref(), self._identity)
+        self._write(kind, ref, value)
+
+    def _write(self, kind: str, ref: Ref, value: Any) -> None:
         content = json.dumps([f"{kind} {ref}", value], separators=(",", ":")).encode()
         checksum = hashlib.sha256(content).hexdigest().encode()
         path = self._path(kind, ref)
@@ -76,6 +107,22 @@ class Shelf:
 
     def _place(self, ref: Ref) -> Path:
         return self._directory.joinpath(*(_short(part) for part in ref.parts))
+
+
+def _read(path: Path) -> tuple[str, Any] | None:
+    """What a document says it is about, and its value; None where there is none or it is damaged"""
+    try:
+        checksum, _, content = path.read_bytes().partition(b"\n")
+        if checksum.decode("ascii", "replace") != hashlib.sha256(content).hexdigest():
+            log.debug("a document of the metadata cache is damaged: %s", path)
+            return None
+        told, value = json.loads(content)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, RecursionError) as exc:
+        log.debug("a document of the metadata cache cannot be read: %s: %s", path, exc)
+        return None
+    return (told, value) if isinstance(told, str) else None
 
 
 def _short(text: str) -> str:

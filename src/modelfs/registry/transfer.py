@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Protocol
 
-from modelfs.errors import Corrupt, Error, NotFound, Unavailable
+from modelfs.errors import Corrupt, DeadlinePassed, Error, NotFound, Unavailable
 from modelfs.model import Digests
 from modelfs.waiting import Clock
 
@@ -27,6 +27,9 @@ _SKIP_PIECE = 1 << 16
 # Losses in a row, without one byte between them, before a reader is told. With half of all
 # connections failing, that is one read in 256.
 _LOSSES = 8
+
+# Less than this, in as long as a reader waits: such a transfer is no use to anybody.
+_TRICKLE = 1 << 14
 
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})")
 # 416 and the like say that the request was wrong; these may mean that an address has expired.
@@ -89,6 +92,9 @@ class RangeBody:
         self._patience = patience
         self._etag = ""
         self._stream: Stream | None = None
+        # For how long the last bytes were waited for, and how many they are.
+        self._waited = 0.0
+        self._came = 0
 
     def open(self) -> None:
         """Ask for the bytes, so that an error is raised before anybody reads."""
@@ -98,7 +104,9 @@ class RangeBody:
         wanted = min(len(buffer), self._stop - self._at)
         if wanted <= 0:
             return 0
+        begun = self._clock()
         chunk = self._next(wanted)
+        self._check_pace(self._clock() - begun, len(chunk))
         buffer[: len(chunk)] = chunk
         self._at += len(chunk)
         if self._at == self._stop:
@@ -125,6 +133,16 @@ class RangeBody:
             except Error:
                 self._drop()
                 raise
+
+    def _check_pace(self, waited: float, came: int) -> None:
+        """Raise DeadlinePassed if hardly anything comes: no read of the socket takes too long."""
+        self._waited += waited
+        self._came += came
+        if self._waited > self._patience:
+            if self._came < _TRICKLE:
+                self._drop()
+                raise DeadlinePassed(f"{self._came} bytes came within {self._waited:.0f} s")
+            self._waited, self._came = 0.0, 0
 
     def _connect(self) -> Stream:
         stream = self._storage.get(self._headers(), False)

@@ -25,9 +25,9 @@ from aiohttp.http_exceptions import HttpProcessingError
 from modelfs.errors import Error, InvalidName, Unavailable, Usage
 from modelfs.registry.local.reader import DATABASE
 from modelfs.registry.local.store import Store
-from modelfs.server import pages, rest, storage, uploads
+from modelfs.server import pages, rest, storage, uploads, wriftai
 from modelfs.server.auth import KEY_FILE, TOKEN_FILE, Gate, checked_user, is_loopback, keep_secret
-from modelfs.server.limits import Connections, Limits
+from modelfs.server.limits import Allowance, Connections, Limits
 from modelfs.server.observing import Counters, answer_errors, observer
 from modelfs.server.operations import Operations
 from modelfs.server.rpc import Dispatcher, method_table
@@ -87,6 +87,7 @@ class RegistryServer:
         listening = _bound(settings.host, settings.port)
         try:
             await asyncio.to_thread(self._store.start)
+            await asyncio.to_thread(self._store.containers.join, settings.user)
             self._runner = await self._prepared()
             server = self._runner.server
             assert server is not None  # noqa: S101 - the runner is set up
@@ -160,6 +161,8 @@ class RegistryServer:
         for prefix in ("/v1", "/api/v1"):
             rest.add_routes(app, prefix, dispatcher)
             app.router.add_post(f"{prefix}/{{service}}/{{method}}", dispatcher.answer)
+        allowance = Allowance(settings.limits.calls_per_second, time.time)
+        wriftai.add_routes(app, dispatcher, self._store.containers, allowance)
         files = storage.Storage(settings.directory, addresses, counters.stored_sent)
         app.router.add_get(storage.PREFIX + "{name}", files.answer)
         receiver = uploads.Receiver(self._store, settings.limits)
@@ -228,7 +231,8 @@ def _bound(host: str, port: int) -> socket.socket:
 def _address(host: str, listening: socket.socket) -> str:
     """The URL of the server as this machine reaches it."""
     port = listening.getsockname()[1]
-    name = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - as asked for
+    # All interfaces only if it was asked for.
+    name = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # nosec B104
     return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
 
 

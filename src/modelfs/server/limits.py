@@ -1,8 +1,8 @@
 """How much and how long: what one client may take of the server.
 
 `Connections` owns the open connections: how many there may be, and until when each has to say
-something. It stands between the sockets and aiohttp, which has neither limit. Everything runs in
-the event loop's thread.
+something. It stands between the sockets and aiohttp, which has neither limit. `Allowance` counts
+calls. Everything runs in the event loop's thread.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ class Limits:
     stalled_receiver: float = 300.0
     page: int = 1000
     default_page: int = 20
+    # WriftAI's protocol has such a limit; this one only ends what has run wild.
+    calls_per_second: int = 1000
 
 
 # Refused connections that are open at a time, each for the two seconds of its answer.
@@ -46,6 +48,32 @@ _REFUSED_AT_ONCE = 100
 def gateway_error(status: int, name: str, message: str) -> bytes:
     """The body of an error from before the API, as Kaggle's gateway writes it."""
     return json.dumps({"error": {"code": status, "message": message, "status": name}}).encode()
+
+
+class Allowance:
+    """How many calls there may be in each second of the clock, of everybody together."""
+
+    def __init__(self, limit: int, clock: Callable[[], float]) -> None:
+        self._limit = limit
+        self._clock = clock
+        self._second = 0
+        self._taken = 0
+
+    def take(self) -> bool:
+        """Count one call; False if it is one too many."""
+        second = int(self._clock())
+        if second != self._second:
+            self._second, self._taken = second, 0
+        self._taken += 1
+        return self._taken <= self._limit
+
+    def headers(self) -> dict[str, str]:
+        """What is left of this second, and when the next one begins, as seconds of the epoch."""
+        return {
+            "x-ratelimit-limit": str(self._limit),
+            "x-ratelimit-remaining": str(max(self._limit - self._taken, 0)),
+            "x-ratelimit-reset": str(self._second + 1),
+        }
 
 
 class Connections:

@@ -22,6 +22,9 @@ _log = logging.getLogger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+# WriftAI's clients may quote it.
+REQUEST_ID = "x-request-id"
+
 # What nginx calls a client that hung up; nobody gets to read it.
 _CLIENT_GONE = 499
 
@@ -84,12 +87,13 @@ def observer(counters: Counters) -> Any:
                 guard.end()
             counters.count(request, response)
             _log.info(
-                "%s %s %s %d %.1f ms",
+                "%s %s %s %d %.1f ms%s",
                 request.remote,
                 request.method,
                 request.rel_url.raw_path,
                 response.status if response is not None else 0,
                 (time.perf_counter() - started) * 1000,
+                _request_id(response),
             )
 
     return observe
@@ -101,7 +105,7 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     try:
         return await handler(request)
     except Error as exc:
-        return _error_response(request, exc.status, str(exc), _error_headers(exc))
+        return _error_response(request, exc.status, str(exc), error_headers(exc))
     except web.HTTPException as exc:
         if exc.status < 400:
             raise
@@ -117,6 +121,12 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         return _error_response(request, 500, "internal error: see the server's log", {})
 
 
+def _request_id(response: web.StreamResponse | None) -> str:
+    """What a client was told to call this request, if it was."""
+    told = "" if response is None else response.headers.get(REQUEST_ID, "")
+    return f" {told}" if told else ""
+
+
 def _error_response(
     request: web.Request, status: int, message: str, headers: dict[str, str]
 ) -> web.Response:
@@ -129,7 +139,8 @@ def _error_response(
     return response
 
 
-def _error_headers(error: Error) -> dict[str, str]:
+def error_headers(error: Error) -> dict[str, str]:
+    """What the response to this error says besides."""
     if isinstance(error, Unauthenticated):
         return {"WWW-Authenticate": "Bearer"}
     if type(error) in (Unavailable, TooManyRequests):

@@ -20,6 +20,8 @@ _PAGE = """<!doctype html>
 <p>Use it with kaggle and kagglehub:</p>
 <pre>export KAGGLE_API_ENVIRONMENT=LOCALHOST HTTP_PROXY={address}
 export KAGGLE_USERNAME=you KAGGLE_KEY=the-token</pre>
+<p>Use it with wriftai:</p>
+<pre>export WRIFTAI_API_BASE_URL={address}/v1 WRIFTAI_ACCESS_TOKEN=the-token</pre>
 </html>
 """
 
@@ -30,7 +32,9 @@ def add_routes(app: web.Application, dispatcher: Dispatcher, counters: Counters)
         return web.Response(text=text, content_type="text/html")
 
     async def stats(request: web.Request) -> web.Response:
-        if not is_loopback(request.remote or ""):
+        if is_loopback(request.remote or ""):
+            dispatcher.check_browser(request)
+        else:
             dispatcher.caller(request)
         return web.json_response(counters.report())
 

@@ -101,13 +101,17 @@ class Dispatcher:
     def caller(self, request: web.Request) -> Caller:
         """Who asks; raises Unauthenticated, or Forbidden for a browser that was tricked."""
         if self._gate.is_open:
-            check_browser(
-                request.headers.get("Host", ""),
-                is_proxied(request),
-                request.headers.get("Origin", ""),
-                self._host,
-            )
+            self.check_browser(request)
         return self._gate.caller(request.headers.get("Authorization", ""))
+
+    def check_browser(self, request: web.Request) -> None:
+        """Raise Forbidden for what a web page made a browser of this machine send."""
+        check_browser(
+            request.headers.get("Host", ""),
+            is_proxied(request),
+            request.headers.get("Origin", ""),
+            self._host,
+        )
 
     async def body(self, request: web.Request, limit: int = 0) -> dict[str, object]:
         """The JSON object in the request's body."""

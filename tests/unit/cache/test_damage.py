@@ -231,10 +231,10 @@ def test_verification_names_and_drops_what_is_wrong(make_cache, directory: Path)
     fill(make_cache, data, is_whole=True)
     path = stored(directory)
     cache = make_cache()
-    assert () == cache.verify().corrupt
+    assert () == cache.verify().faults
     seal = path.stat().st_mtime_ns
     flip(path, 1000)
     os.utime(path, ns=(seal, seal))
     found = cache.verify()
-    assert (1, (path.name,)) == (found.checked, found.corrupt)
+    assert (1, [path.name]) == (found.checked, [fault.key for fault in found.faults])
     assert not path.exists()

@@ -84,7 +84,7 @@ def test_a_file_is_hashed_in_pieces(tmp_path: Path, size: int) -> None:
         md5=hashlib.md5(data[:size]).hexdigest(), sha256=hashlib.sha256(data[:size]).hexdigest()
     )
     buffer = memoryview(bytearray(1000))
-    assert expected == hashed(tmp_path, item_of(path), buffer, lambda: False)
+    assert expected == hashed(path, item_of(path), buffer, lambda: False)
 
 
 @pytest.mark.parametrize("change", ["bytes", "times", "other file", "link", "gone"])
@@ -105,7 +105,7 @@ def test_a_file_that_is_not_what_it_was_is_not_hashed(tmp_path: Path, change: st
         elif change == "link":
             path.symlink_to("old")
     with pytest.raises(WrongState, match=r"^f "):
-        hashed(tmp_path, item, memoryview(bytearray(10)), lambda: False)
+        hashed(tmp_path / item.path, item, memoryview(bytearray(10)), lambda: False)
 
 
 def test_a_journal_comes_back_as_it_was() -> None:

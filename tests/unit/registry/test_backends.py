@@ -20,6 +20,9 @@ from modelfs.registry import open_registry
         ("kaggle+http://127.0.0.1:8080", "kaggle+http://127.0.0.1:8080"),
         ("kaggle+http://Registry.Example/", "kaggle+http://registry.example:80"),
         ("kaggle+https://registry.example", "kaggle+https://registry.example:443"),
+        ("wriftai", "wriftai"),
+        ("wriftai+http://Registry.Example:80/", "wriftai+http://registry.example:80"),
+        ("wriftai+https://registry.example", "wriftai+https://registry.example:443"),
     ],
 )
 def test_a_backend_is_opened_without_a_request(spec: str, identity: str, tmp_path: Path) -> None:
@@ -49,6 +52,9 @@ def test_a_directory_is_a_backend(tmp_path: Path) -> None:
         "kaggle+http://host:port",
         "kaggle+http://[::1",
         "http://host",
+        "wriftai:",
+        "wriftai+http://host/v1",
+        "wriftai+http://user:secret@host",
     ],
 )
 def test_what_is_no_backend_is_told(spec: str, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import random
+import re
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -196,6 +197,33 @@ def test_a_dripping_document_does_not_outlast_the_deadline(serve):
     assert time.monotonic() - begun < 2
 
 
+def test_a_dripping_body_is_given_up(serve):
+    server = serve(lambda request: slowly(request, piece=1, pause=0.02))
+    begun = time.monotonic()
+    with (
+        client(server, limits=Limits(read=5, total=0.5)) as http,
+        pytest.raises(errors.DeadlinePassed, match="bytes came within"),
+    ):
+        fetched(http, f"{server.url}/file", 0, len(CONTENT))
+    assert time.monotonic() - begun < 3
+
+
+def test_a_slow_body_comes_to_its_end(serve):
+    server = serve(lambda request: slowly(request, piece=50_000, pause=0.3))
+    with client(server, limits=Limits(read=5, total=0.5)) as http:
+        assert CONTENT == fetched(http, f"{server.url}/file", 0, len(CONTENT))
+
+
+def slowly(request: Request, piece: int, pause: float) -> Script:
+    (answer,) = faults.good(request, CONTENT)
+    assert isinstance(answer, bytes)
+    begin = answer.index(b"\r\n\r\n") + 4
+    yield answer[:begin]
+    for at in range(begin, len(answer), piece):
+        yield answer[at : at + piece]
+        yield Pause(pause)
+
+
 # Credentials
 
 
@@ -242,6 +270,23 @@ def test_an_error_shows_no_secret(serve, text):
     with client(server, "Bearer s3cret") as http, pytest.raises(errors.Error) as caught:
         fetched(http, url, 0, 5)
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [200, 403])
+@pytest.mark.parametrize(
+    ("header", "quoted"),
+    [
+        ("Bearer s3cret", "s3cret"),
+        ("Basic YWxpY2U6czNjcmV0", "alice:s3cret is not known"),
+        ("Basic YWxpY2U6czNjcmV0", "Authorization: Basic YWxpY2U6czNjcmV0"),
+    ],
+)
+def test_a_registry_that_quotes_our_credentials_is_not_quoted(serve, status, header, quoted):
+    server = serve(lambda request: json_reply({"code": 403, "message": f"no: {quoted}"}, status))
+    with client(server, header) as http, pytest.raises(errors.Forbidden) as caught:
+        http.call("v1/x", {})
+    assert str(caught.value).startswith("no: ")
+    assert not re.search("s3cret|czNjcmV0", str(caught.value) + repr(caught.value.__cause__))
 
 
 # Redirects

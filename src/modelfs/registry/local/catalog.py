@@ -61,7 +61,7 @@ _ORDERS: dict[str, ColumnElement[float]] = {
 }
 
 # Numbers are 32-bit in the table and on the wire.
-_HIGHEST_NUMBER = 2**31 - 1
+HIGHEST_NUMBER = 2**31 - 1
 
 # Built once: building a query takes SQLAlchemy longer than SQLite takes to answer it.
 _FILE_NAMES = ("owner", "model", "framework", "instance", "number", "path")
@@ -215,7 +215,7 @@ def version(
         return parent.version
     query = select(versions).where(versions.c.instance_id == parent.id, versions.c.number == number)
     row = None
-    if 0 < number <= _HIGHEST_NUMBER:
+    if 0 < number <= HIGHEST_NUMBER:
         row = connection.execute(query).one_or_none()
     if row is None:
         raise NotFound(f"{name}/{number}: no such version")
@@ -267,7 +267,7 @@ def file_named(
     name = (owner, model_slug, framework, slug)
     values = dict(zip(_FILE_NAMES, (*name, number, path), strict=True))
     row = None
-    if 0 < number <= _HIGHEST_NUMBER:
+    if 0 < number <= HIGHEST_NUMBER:
         row = connection.execute(_FILE, values).one_or_none()
     if row is None:
         return file(connection, version(connection, *name, number), path)  # says what is missing

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import NullPool, QueuePool
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
 from modelfs.errors import Corrupt, Error, InvalidName, NoSpace, Unavailable, Usage
 from modelfs.registry.local import schema
@@ -56,8 +57,7 @@ class Database:
         with disk_errors("registry cannot be made"):
             self._path.touch(mode=0o600)
         with _converted(), closing(self._connect("rw")) as driver:
-            # Kept in the file: readers never wait for the writer, nor it for them.
-            driver.execute("PRAGMA journal_mode=WAL")
+            _keep_log(driver)
         with self.write() as connection:
             schema.create(connection)
 
@@ -120,6 +120,18 @@ class Database:
         return connection
 
 
+def _keep_log(driver: sqlite3.Connection) -> None:
+    """Write-ahead from now on, kept in the file: readers and the writer never wait for each other.
+
+    SQLite does not wait by itself where two processes do this to a new database at once.
+    """
+    is_busy = retry_if_exception(lambda exc: _name(exc).startswith("SQLITE_BUSY"))
+    waiting = Retrying(
+        retry=is_busy, wait=wait_fixed(0.02), stop=stop_after_delay(_TURN), reraise=True
+    )
+    waiting(driver.execute, "PRAGMA journal_mode=WAL")
+
+
 def _begin(connection: Connection) -> None:
     is_writer = connection.get_execution_options().get("is_writer", False)
     # A transaction that began as a reader's could not become a writer's without failing.
@@ -152,8 +164,13 @@ def _converted() -> Iterator[None]:
 
 
 def _error(cause: BaseException | None) -> Error:
-    name = getattr(cause, "sqlite_errorname", "")
+    name = _name(cause)
     for prefix, kind, message in _ERRORS:
         if name.startswith(prefix):
             return kind(message)
     return Error(f"registry.db failed: {name or cause}")
+
+
+def _name(cause: BaseException | None) -> str:
+    """SQLite's name for an error of its driver; empty for any other."""
+    return getattr(cause, "sqlite_errorname", "")

@@ -30,7 +30,7 @@ from modelfs.errors import Usage
 
 # Raised by one with every change of the tables; a registry of an older layout is then migrated in
 # `create`, one of a newer layout is refused.
-VERSION = 2
+VERSION = 3
 
 metadata = MetaData()
 
@@ -133,6 +133,77 @@ used_uploads = Table(
         nullable=False,
         index=True,
     ),
+)
+
+
+# Models whose versions are container images (WriftAI's), and the people they belong to. They share
+# nothing with the models above but the directory. Since layout 3.
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("uuid", String(36), nullable=False, unique=True),
+    Column("name", _Name, nullable=False, unique=True),
+    Column("display_name", Text),
+    Column("bio", Text),
+    Column("location", Text),
+    Column("company", Text),
+    Column("urls", Text),  # a JSON list of strings
+    Column("searched", Text, nullable=False),  # as in models
+    Column("created", Double, nullable=False),
+    Column("updated", Double),
+    sqlite_autoincrement=True,
+)
+
+container_models = Table(
+    "container_models",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("uuid", String(36), nullable=False, unique=True),
+    Column("account_id", ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False),
+    Column("name", _Name, nullable=False),
+    Column("visibility", String(16), nullable=False),
+    Column("description", Text),
+    Column("overview", Text),
+    Column("source_url", Text),
+    Column("license_url", Text),
+    Column("paper_url", Text),
+    Column("searched", Text, nullable=False),
+    Column("created", Double, nullable=False),
+    Column("updated", Double),
+    # As in instances.
+    Column("last_number", Integer, nullable=False),
+    UniqueConstraint("account_id", "name"),
+    Index("container_models_by_creation", "created", "id"),
+    sqlite_autoincrement=True,
+)
+
+container_categories = Table(
+    "container_categories",
+    metadata,
+    Column("model_id", ForeignKey("container_models.id", ondelete="CASCADE"), primary_key=True),
+    Column("slug", _Name, primary_key=True, index=True),
+)
+
+container_versions = Table(
+    "container_versions",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("model_id", ForeignKey("container_models.id", ondelete="CASCADE"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("release_notes", Text, nullable=False),
+    Column("container_image_digest", String(71), nullable=False),
+    Column("schemas", Text, nullable=False),  # JSON, as it was sent
+    Column("compatibilities", Text, nullable=False),  # a JSON list of those that it has
+    Column("hardware_identifier", Text, nullable=False),
+    Column("variable_names", Text, nullable=False),  # a JSON list of strings
+    Column("created", Double, nullable=False),
+    # What told the request that made it from others, and the digest of what it asked for.
+    Column("request_key", Text),
+    Column("request_digest", String(64)),
+    UniqueConstraint("model_id", "number"),
+    UniqueConstraint("model_id", "request_key"),
+    sqlite_autoincrement=True,
 )
 
 

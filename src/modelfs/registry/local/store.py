@@ -2,7 +2,8 @@
 
 Owns the directory:
 
-    registry.db             models, instances, versions and their files (SQLite, write-ahead log)
+    registry.db             models, instances, versions and their files, container models (SQLite,
+                            write-ahead log)
     blobs/ab/<sha256>       one immutable file per distinct content
     uploads/<token>/        sessions of resumable uploads
     archives/<id>.tar.gz    whole versions, built when first asked for
@@ -30,6 +31,7 @@ from modelfs.registry import frameworks
 from modelfs.registry.local import catalog, checked, writing
 from modelfs.registry.local.archives import Archives
 from modelfs.registry.local.bundles import contents, tokens_of
+from modelfs.registry.local.containers import Containers
 from modelfs.registry.local.database import Database
 from modelfs.registry.local.disk import disk_errors
 from modelfs.registry.local.reader import BLOBS, DATABASE, TEMPORARY, Reader
@@ -66,6 +68,7 @@ class Store(Reader):
         self._clock = clock
         self._archives = Archives(directory / ARCHIVES, directory / TEMPORARY)
         self.uploads = Uploads(directory / UPLOADS, self._blobs, clock)
+        self.containers = Containers(self._database, clock)
 
     def start(self) -> None:
         """Make the directory a registry if it is none, and clear what a crash left behind."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import lzma
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -29,14 +30,18 @@ _RATIO = 100
 
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 
+# What the standard library says of archives that nobody wrote in good faith.
 _DAMAGE = (
     zipfile.BadZipFile,
     tarfile.TarError,
     zlib.error,
     lzma.LZMAError,
+    struct.error,
     NotImplementedError,
     EOFError,
-    UnicodeError,
+    ValueError,
+    LookupError,
+    OverflowError,
 )
 
 
@@ -90,6 +95,8 @@ def _is_readable(info: zipfile.ZipInfo) -> bool:
 
 def _zip_members(archive: zipfile.ZipFile) -> Iterator[tuple[str, Readable]]:
     for info in archive.infolist():
+        if "\0" in info.orig_filename:  # which other programs take for the end of the name
+            raise InvalidName(f"archive member has no name: {info.orig_filename!r}")
         mode = info.external_attr >> 16
         if info.is_dir():
             continue
@@ -103,8 +110,15 @@ def _tar_members(archive: tarfile.TarFile) -> Iterator[tuple[str, Readable]]:
     for member in archive:
         if member.isdir():
             continue
+        if member.size < 0:
+            raise tarfile.ReadError("negative size")
         source = archive.extractfile(member) if member.isreg() else None
         if source is None:
             raise InvalidName(f"archive member is not a plain file: {member.name!r}")
         with source:
             yield member.name.removeprefix("./"), source
+    # The iteration ends as quietly at a header that is broken or cut: half an archive is not one.
+    assert archive.fileobj is not None  # noqa: S101 - it is open
+    archive.fileobj.seek(archive.offset)
+    if archive.fileobj.read(tarfile.BLOCKSIZE) != tarfile.NUL * tarfile.BLOCKSIZE:
+        raise tarfile.ReadError("no end")

@@ -22,6 +22,7 @@ from sqlalchemy import Engine, event
 from modelfs.errors import NotFound
 from modelfs.refs import Ref
 from modelfs.registry.local import Bundle, LocalRegistry, Store, UploadedFile
+from modelfs.registry.local.container_records import NewVersion
 from unit.registry.local.filling import BASE, Filling, zipped
 
 BIG = os.urandom(300_000)
@@ -30,6 +31,8 @@ CONTENT = {
     1: {"w.bin": BIG, "d/same.bin": BIG, **{f"sub/{path}": d for path, d in INNER.items()}},
     2: {"w.bin": BIG, "new.txt": b"new"},
 }
+CONTAINER = ("alice", "container")
+NEW = NewVersion("notes", f"sha256:{'0' * 64}", {"prediction": {"input": {}, "output": {}}})
 
 # What the operating system is asked for that changes a directory or a file.
 _EVENTS = {"open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.chmod", "os.truncate"}
@@ -96,6 +99,10 @@ def live(directory: Path, told: Callable[[str], None]) -> None:
     told("version 1")
     fill.version(CONTENT[2])
     told("version 2")
+    store.containers.create_model(*CONTAINER, {"visibility": "private"}, ("text",))
+    told("container model")
+    store.containers.create_version(*CONTAINER, NEW, "key")
+    told("container version")
     store.archive(store.version(*BASE, 1))
     store.delete_version(*BASE, 1)
     told("deleted 1")
@@ -126,6 +133,7 @@ def check(directory: Path, told: set[str]) -> None:
     assert "version 1" not in told or "version 2" in told or 1 in numbers
     assert "deleted 1" not in told or 1 not in numbers
     check_uploads(store, directory, told)
+    check_container(store, told)
     if instances:
         later = Filling(store).version({"later.txt": b"later"})
         assert later.number == (max(numbers) + 1)
@@ -155,6 +163,20 @@ def check_version(store: Store, directory: Path, number: int) -> None:
         }
     assert CONTENT[number] == packed
     local.close()
+
+
+def check_container(store: Store, told: set[str]) -> None:
+    """The container model is whole or not there, and asking again makes no second version."""
+    try:
+        model = store.containers.model(*CONTAINER, viewer=None)
+    except NotFound:
+        assert "container model" not in told
+        return
+    assert ("text",) == model.categories
+    assert model.latest or "container version" not in told
+    for _ in range(2):
+        assert 1 == store.containers.create_version(*CONTAINER, NEW, "key").number
+    assert 1 == len(store.containers.versions(*CONTAINER, viewer=None).items)
 
 
 def check_uploads(store: Store, directory: Path, told: set[str]) -> None:
