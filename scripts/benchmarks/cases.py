@@ -281,6 +281,45 @@ def _stat(count: int) -> Callable[[Stage], AbstractContextManager[Pair]]:
     return set_up
 
 
+def _opened(count: int) -> Callable[[Stage], AbstractContextManager[Pair]]:
+    """Open, read and close small files whose names are known, each for the first time."""
+
+    @contextmanager
+    def set_up(stage: Stage) -> Iterator[Pair]:
+        native = stage.tree(_many(count))
+        names = sorted(stage.planted(_many(count)).files)
+        cache = stage.fresh("cache")
+        with stage.mount(cache) as mount:
+            _opens(mount.version(_many(count)), names)
+
+        def ours() -> float:
+            with stage.mount(cache) as mount:
+                path = mount.version(_many(count))
+                _ls(path)
+                return _opens(path, names)[0]
+
+        def check() -> None:
+            with stage.mount(cache) as mount:
+                path = mount.version(_many(count))
+                _expect(_opens(path, names)[1], sum(_sizes(native).values()))
+
+        yield Pair(ours, lambda: _opens(native, names)[0], check)
+
+    return set_up
+
+
+def _opens(path: Path, names: list[str]) -> tuple[float, int]:
+    """How many seconds it took, and how many bytes were read."""
+    paths = [f"{path}/{name}" for name in names]
+    size = 0
+    begin = time.perf_counter()
+    for name in paths:
+        fd = os.open(name, os.O_RDONLY)
+        size += len(os.read(fd, 4096))
+        os.close(fd)
+    return time.perf_counter() - begin, size
+
+
 def _many(count: int) -> str:
     return f"many-{count}"
 

@@ -23,12 +23,11 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from modelfs.errors import DeadlinePassed, Error, Interrupted
-from modelfs.fs.handles import FileSlice
 from modelfs.mount import wire
+from modelfs.mount.answers import Answers
 from modelfs.mount.openfiles import OpenFiles, process_of
-from modelfs.mount.overlay import SILENCE, Answer, Overlay
+from modelfs.mount.overlay import Overlay
 from modelfs.mount.passthrough import Passthrough
-from modelfs.mount.slices import Slices
 from modelfs.mount.spares import Spares
 from modelfs.waiting import DEADLINE, wait
 
@@ -120,7 +119,7 @@ class SessionLoop:
         self._waiting: dict[int, threading.Event] = {}
         self._open_files = OpenFiles()
         self._passthrough = passthrough
-        self._slices = Slices()
+        self._answers = Answers()
         # Answers before libfuse is asked; set before `start`, None to have all asked of libfuse.
         self.overlay: Overlay | None = None
         self._current = _Current()
@@ -222,7 +221,7 @@ class SessionLoop:
         try:
             self._serve_requests()
         finally:
-            self._slices.close()
+            self._answers.close()
 
     def _serve_requests(self) -> None:
         """One thread: take a request, see to its answer, until there are enough others."""
@@ -292,7 +291,7 @@ class SessionLoop:
             return
         current = self._current
         current.begin(request)
-        if self.overlay is not None and self._is_answered(self.overlay, request, view):
+        if self._answers.is_sent(self.fd, self.overlay, request, view):
             current.unique = 0
             return
         if request.opcode == wire.Op.READDIRPLUS:
@@ -307,32 +306,6 @@ class SessionLoop:
             wire.name_handle(view, current.handle)
             self._hand_over(memory, length, channel)
         current.unique = 0
-
-    def _is_answered(self, overlay: Overlay, request: wire.Request, view: memoryview) -> bool:
-        """Have a request answered past libfuse, if it can be."""
-        failure = 0
-        found: Answer = b""
-        try:
-            found = overlay.answer(request.opcode, request.node, view)
-            if isinstance(found, FileSlice):
-                # The request has been read, so its memory is free.
-                self._slices.send(self.fd, request.unique, found, view)
-                return True
-        except OSError as exc:
-            failure, found = exc.errno or errno.EIO, b""
-        except Exception:
-            log.exception("an answer failed in a way it should not")
-            failure, found = errno.EIO, b""
-        if found is None:
-            return False
-        if found is not SILENCE:
-            size = wire.OUT_HEADER.size + len(found)
-            header = wire.OUT_HEADER.pack(size, -failure, request.unique)
-            try:
-                os.writev(self.fd, (header, found))
-            except OSError as exc:
-                log.debug("nobody waits for an answer any more: %s", exc)
-        return True
 
     def _hand_over(self, memory: Any, length: int, channel: Any) -> None:
         buffer = _Buffer(length, 0, ctypes.addressof(memory), -1, 0)

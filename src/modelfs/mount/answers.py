@@ -1,4 +1,4 @@
-"""Bytes of a file as the answer to a READ: through a pipe, or copied where that is faster.
+"""Sends what the overlay answers; bytes of files through a pipe, or copied where that is faster.
 
 Owns one pipe for each thread that needs one; no lock.
 """
@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import logging
 import os
 import threading
 
 from modelfs.fs.handles import FileSlice
 from modelfs.mount import wire
+from modelfs.mount.overlay import SILENCE, Answer, Overlay
+
+log = logging.getLogger(__name__)
 
 # From here on the copy that a pipe saves is dearer than its calls, and the page at its end.
 _WORTH = 64 << 10
@@ -21,19 +25,45 @@ _PIPE = 512 << 10
 _LARGEST = _PIPE - 2 * 4096
 
 
-class Slices(threading.local):
-    """Sends slices to the kernel's connection, for the thread that asks."""
+class Answers(threading.local):
+    """What is sent by the thread that asks."""
 
     def __init__(self) -> None:
         self._pipe: tuple[int, int] | None = None
         self._is_possible = True
 
-    def send(self, fd: int, unique: int, found: FileSlice, buffer: memoryview) -> None:
-        """Answer a READ; `buffer` has room for all of it.
+    def is_sent(
+        self, fd: int, overlay: Overlay | None, request: wire.Request, view: memoryview
+    ) -> bool:
+        """Answer a request on the kernel's connection `fd`; False if libfuse has to."""
+        if overlay is None:
+            return False
+        failure = 0
+        found: Answer = b""
+        try:
+            found = overlay.answer(request.opcode, request.node, view)
+            if isinstance(found, FileSlice):
+                # The request has been read, so its memory is free.
+                self._send(fd, request.unique, found, view)
+                return True
+        except OSError as exc:
+            failure, found = exc.errno or errno.EIO, b""
+        except Exception:
+            log.exception("an answer failed in a way it should not")
+            failure, found = errno.EIO, b""
+        if found is None:
+            return False
+        if found is not SILENCE:
+            size = wire.OUT_HEADER.size + len(found)
+            header = wire.OUT_HEADER.pack(size, -failure, request.unique)
+            try:
+                os.writev(fd, (header, found))
+            except OSError as exc:
+                log.debug("nobody waits for an answer any more: %s", exc)
+        return True
 
-        Raises OSError EIO if the file is shorter than it should be, and any other if the answer
-        could not be sent.
-        """
+    def _send(self, fd: int, unique: int, found: FileSlice, buffer: memoryview) -> None:
+        """Answer a READ; raises OSError if the file was cut, or if nobody waits any more."""
         header = wire.OUT_HEADER.pack(wire.OUT_HEADER.size + found.size, 0, unique)
         if _WORTH <= found.size <= _LARGEST and (pipe := self._opened()):
             self._splice(pipe, fd, header, found)
