@@ -212,6 +212,32 @@ def test_a_version_stays_readable_without_the_registry(
     assert NESTED == {path: (again / path).read_bytes() for path in NESTED}
 
 
+def test_one_name_in_two_registries_is_two_files(
+    ending: ExitStack, simulate: Simulate, tmp_path: Path
+) -> None:
+    plant(tmp_path / "registry", [Model("alice", "nested", (_instance({"many/f": b"here"}),))])
+    kaggle = simulate(Model("alice", "nested", (_instance({"many/f": b"there", "g": b""}),)))
+    top = ending.enter_context(
+        Mounted(
+            tmp_path / "mount",
+            f"here=local:{tmp_path / 'registry'}",
+            *("--registry", f"there=kaggle+{kaggle.url}"),
+            token=kaggle.token,
+        )
+    ).path
+    found = {name: sizes(top / name / VERSION) for name in ("here", "there")}
+    assert {"here": {"many/f": 4}, "there": {"many/f": 5, "g": 0}} == found
+    for name in found:
+        assert name.encode() == (top / name / VERSION / "many/f").read_bytes()
+    assert os.stat(top / "here" / VERSION / "many/f").st_ino != (
+        os.stat(top / "there" / VERSION / "many/f").st_ino
+    )
+
+
+def _instance(files: dict[str, bytes]) -> Instance:
+    return Instance("jax", "it", (Version(files),))
+
+
 def test_a_draft_that_became_a_version_is_listed_and_read(mounted: Mount, tmp_path: Path) -> None:
     plant(tmp_path / "registry", [BERT])
     draft = mounted(tmp_path / "registry", "--settle", "0.5").path / BASE / "4"
