@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import report
+from benchmarks import chart, report
 from benchmarks.cases import cases
-from benchmarks.measure import Case, Result, Skipped, measure
+from benchmarks.measure import Case, Missing, Result, Skipped, measure
 from benchmarks.planting import Sizes
 from benchmarks.stage import Stage
 
@@ -42,12 +43,19 @@ def main(root: Path, words: Sequence[str]) -> int:
             print(f"bench: {folder} needs {_ROOM >> 30} GiB; --small needs less", file=sys.stderr)
             return 1
         with Stage(root, Path(name), sizes) as stage:
-            results, skipped = _measured(stage, chosen, options)
-    page = report.page(results, skipped, _command(options))
-    print(page if options.markdown else f"\n{report.table(results, skipped)}")
+            results, missing = _measured(stage, chosen, options)
+    page = report.page(results, missing, _command(options))
+    print(page if options.markdown else f"\n{report.table(results, missing)}")
     if options.write_docs:
         report.write_into(root / "docs" / "performance.md", page)
-    return 0
+        chart.draw(results, root / "docs" / "performance.png", _described())
+    if options.chart:
+        chart.draw(results, Path(options.chart), _described())
+    return int(any(case.is_failure for case in missing))
+
+
+def _described() -> str:
+    return ", ".join(f"{name} {value}" for name, value in report.machine().items())
 
 
 def _command(options: argparse.Namespace) -> str:
@@ -64,18 +72,20 @@ def _command(options: argparse.Namespace) -> str:
 
 def _measured(
     stage: Stage, chosen: Sequence[Case[Stage]], options: argparse.Namespace
-) -> tuple[list[Result], list[tuple[str, str]]]:
+) -> tuple[list[Result], list[Missing]]:
     results: list[Result] = []
-    skipped: list[tuple[str, str]] = []
+    missing: list[Missing] = []
     begin = time.monotonic()
     for name, value in report.machine().items():
         _say(options, f"{name}: {value}")
     for case in chosen:
         try:
             result = measure(case, stage, options.rounds)
-        except Skipped as exc:
-            _say(options, f"{case.name}: skipped: {exc}")
-            skipped.append((case.name, str(exc)))
+        except (Skipped, RuntimeError, OSError, subprocess.SubprocessError) as exc:
+            # The others can be measured all the same; but only what was left out is no failure.
+            word = "left out" if isinstance(exc, Skipped) else "failed"
+            _say(options, f"{case.name}: {word}: {exc}")
+            missing.append(Missing(case, str(exc), not isinstance(exc, Skipped)))
             continue
         results.append(result)
         line = report.as_json(result)
@@ -84,7 +94,7 @@ def _measured(
             with open(options.json, "a") as file:
                 file.write(line + "\n")
     _say(options, f"{len(results)} cases in {time.monotonic() - begin:.0f} s")
-    return results, skipped
+    return results, missing
 
 
 def _say(options: argparse.Namespace, line: str) -> None:
@@ -104,7 +114,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--json", metavar="FILE", help="append a line for each case to FILE")
     parser.add_argument("--markdown", action="store_true", help="print nothing but the page's part")
-    parser.add_argument("--write-docs", action="store_true", help="into docs/performance.md")
+    parser.add_argument(
+        "--write-docs", action="store_true", help="into docs/performance.md and .png"
+    )
+    parser.add_argument("--chart", metavar="FILE", help="draw the ratios; FILE ends in .png, say")
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--small", action="store_true", help="a sixteenth of the sizes, for a try")
     size.add_argument("--full", action="store_true", help="1 GiB of all that is large")

@@ -6,12 +6,13 @@ import json
 import os
 import platform
 import shutil
+import statistics
 import subprocess
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
-from benchmarks.measure import Result
+from benchmarks.measure import Missing, Result
 
 _BEGIN, _END = "<!-- scripts/bench writes from here -->", "<!-- to here -->"
 
@@ -29,31 +30,32 @@ def machine() -> dict[str, str]:
     }
 
 
-def table(results: Sequence[Result], skipped: Sequence[tuple[str, str]]) -> str:
+def table(results: Sequence[Result], missing: Sequence[Missing]) -> str:
     """The results in Markdown, which is also readable as it is."""
-    rows = [("case", "ours", "rival", "ratio", "min to max", "rounds")]
+    rows = [("case", "ours", "rival", "took", "ratio", "min to max", "bar", "met", "rounds")]
     for result in results:
         case, ratios = result.case, result.ratios
         spread = f"{_short(min(ratios))} to {_short(max(ratios))}"
+        bar = "" if case.bar is None else f"{case.bar:g}"
+        met = {None: "", True: "yes", False: "no"}[result.is_met]
+        took = _taken(result)
+        shown = (case.name, case.what, case.rival, took, _short(result.ratio), spread, bar, met)
+        rows.append((*shown, str(len(ratios))))
+    for left in missing:
+        said = f"{'failed' if left.is_failure else 'left out'}: {left.why.splitlines()[0]}"
         rows.append(
-            (
-                case.name,
-                case.what,
-                case.rival,
-                _short(result.ratio),
-                spread,
-                str(len(ratios)),
-            )
+            (left.case.name, left.case.what, left.case.rival, said[:60], "", "", "", "", "")
         )
-    rows += [(name, why, "", "not measured", "", "") for name, why in skipped]
     lines = _aligned(rows)
+    if parts := _parts(results):
+        lines += ["", *_aligned([("seconds of", "ours", "made of", "seconds"), *parts])]
     if grown := _growth(results):
         lines += ["", *_aligned([("time per file", "ours", "rival"), *grown])]
     return "\n".join(lines)
 
 
 def as_json(result: Result) -> str:
-    """One line: the ratio first, and the seconds it comes from."""
+    """One line: the ratio first, and what it comes from."""
     return json.dumps(
         {
             "case": result.case.name,
@@ -62,16 +64,22 @@ def as_json(result: Result) -> str:
             "ratio": round(result.ratio, 4),
             "min": round(min(result.ratios), 4),
             "max": round(max(result.ratios), 4),
-            "seconds": [round(value, 6) for value in result.ours],
-            "rival_seconds": [round(value, 6) for value in result.rival],
+            "bar": result.case.bar,
+            "met": result.is_met,
+            "unit": result.case.unit,
+            "values": [_digits(value) for value in result.ours],
+            "rival_values": [_digits(value) for value in result.rival],
+            "parts": {
+                name: [_digits(value) for value in values] for name, values in result.parts.items()
+            },
         }
     )
 
 
-def page(results: Sequence[Result], skipped: Sequence[tuple[str, str]], command: str) -> str:
+def page(results: Sequence[Result], missing: Sequence[Missing], command: str) -> str:
     """The part of the manual that is measured."""
     described = ", ".join(f"{name} {value}" for name, value in machine().items())
-    return f"`{command}`, on: {described}.\n\n{table(results, skipped)}"
+    return f"`{command}`, on: {described}.\n\n{table(results, missing)}"
 
 
 def write_into(document: Path, text: str) -> None:
@@ -81,6 +89,30 @@ def write_into(document: Path, text: str) -> None:
     if not found:
         raise RuntimeError(f"{document} lacks the marks that say where the table goes")
     document.write_text(f"{before}{_BEGIN}\n\n{text}\n\n{_END}{after}")
+
+
+def _taken(result: Result) -> str:
+    """The medians of both sides, ours first."""
+    ours, rival = statistics.median(result.ours), statistics.median(result.rival)
+    if result.case.unit != "s":
+        return f"{_short(ours)}, {_short(rival)} {result.case.unit}"
+    units = (("s", 1.0), ("ms", 1e3), ("µs", 1e6))
+    unit, factor = next((u, f) for u, f in units if min(ours, rival) * f >= 0.1 or u == "µs")
+    return f"{_short(ours * factor)}, {_short(rival * factor)} {unit}"
+
+
+def _parts(results: Sequence[Result]) -> list[tuple[str, str, str, str]]:
+    """What the rival's time of a case is made of, for those that noted it."""
+    return [
+        (
+            result.case.name,
+            _short(statistics.median(result.ours)),
+            name,
+            _short(statistics.median(values)),
+        )
+        for result in results
+        for name, values in result.parts.items()
+    ]
 
 
 def _growth(results: Sequence[Result]) -> list[tuple[str, str, str]]:
@@ -108,7 +140,11 @@ def _per_file(seconds: Sequence[float], result: Result) -> float:
 
 def _short(value: float) -> str:
     """Two digits that count."""
-    return f"{value:#.2g}" if value < 9.5 else f"{value:.0f}"
+    return f"{value:#.2g}".rstrip(".") if value < 9.5 else f"{value:.0f}"
+
+
+def _digits(value: float) -> float:
+    return float(f"{value:.6g}")
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:

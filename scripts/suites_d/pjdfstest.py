@@ -65,7 +65,7 @@ def in_draft(program: Path, draft: Path, *, is_short: bool) -> Outcome:
         failing += len(failed)
         for number in sorted(failed ^ expected.get(name, set())):
             problem = results.get(number, "not run") or "passes, and is expected to fail"
-            surprises.append(f"{name} {number}{problem}")
+            surprises.append(f"{name} {number}: {problem.removeprefix(' - ')}")
         if not results:
             surprises.append(f"{name} asserts nothing")
     summary = f"{total - failing} of {total} assertions hold, {failing} do not"

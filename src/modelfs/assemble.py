@@ -95,6 +95,7 @@ def assemble(config: Config, wait: Wait, drop: Drop, caller: Callable[[], int]) 
         budget=config.cache_size,
         floor=config.cache_floor,
         workers=_FETCHERS,
+        is_proven_first=config.verify == "first",
         on_reject=lambda backing: handles.rejected(backing),
     )
     handles = Handles(cache, wait, drop)

@@ -19,6 +19,7 @@ import platformdirs
 from modelfs.errors import Usage
 
 GIB = 1 << 30
+VERIFY = ("complete", "first")
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _UNITS |= {unit + "i": 1 << 10 * power for power, unit in enumerate("kmgt", start=1)}
@@ -50,6 +51,9 @@ class Config:
     pin: Path | None = None
     # May published versions, instances and models be deleted?
     is_deleting: bool = False
+    # When bytes of a mount are handed out: "complete" as they come, the last of a file once all of
+    # it agrees with its digest; "first" none before that.
+    verify: str = "complete"
     # How long a draft whose NOTES were copied with it must be quiet before it is published.
     settle: float = 2.0
     # Owners to show in a registry that cannot list its owners.
@@ -88,6 +92,8 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Config:
     for name in ("cache_dir", "state_dir", "token_file", "pin"):
         if name in settings:
             settings[name] = Path(settings[name]).expanduser().absolute()
+    if settings.get("verify", VERIFY[0]) not in VERIFY:
+        raise Usage(f"not a way to verify: {settings['verify']!r}", hint=f"{' or '.join(VERIFY)}")
     if "owners" in settings:
         settings["owners"] = tuple(settings["owners"])
     if home := environ.get("HOME"):
@@ -127,6 +133,7 @@ _VARIABLES = {
     "MODELFS_CACHE_SIZE": "cache_size",
     "MODELFS_STATE_DIR": "state_dir",
     "MODELFS_TOKEN_FILE": "token_file",
+    "MODELFS_VERIFY": "verify",
     "MODELFS_LICENSE": "license",
 }
 

@@ -6,16 +6,16 @@ One lock, held for arithmetic only.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
     """How far a transfer is.
 
-    `current` are files on their way, `note` is what went wrong last, and `ignored` are names in a
-    folder that are not published.
+    `current` are files on their way with the bytes of each that are there, `note` is what went
+    wrong last, and `ignored` are names in a folder that are not published.
     """
 
     phase: str = ""
@@ -23,7 +23,7 @@ class Progress:
     files_done: int = 0
     bytes: int = 0
     bytes_done: int = 0
-    current: tuple[str, ...] = ()
+    current: Mapping[str, int] = field(default_factory=dict)
     note: str = ""
     ignored: tuple[str, ...] = ()
 
@@ -68,6 +68,6 @@ class Tally:
                 self._files_done,
                 self._bytes,
                 self._bytes_done,
-                tuple(self._current),
+                dict(self._current),
                 self._note,
             )

@@ -78,9 +78,14 @@ class BlockCache:
         floor: int,
         workers: int = 16,
         clock: Clock = time.time,
+        is_proven_first: bool = False,
         on_reject: Callable[[Backing], None] = lambda _: None,
     ) -> None:
-        """`on_reject` is told of a file that readers were given bytes of which are wrong."""
+        """`on_reject` is told of a file that readers were given bytes of which are wrong.
+
+        `is_proven_first`: nobody is given a byte of a file before all of it agrees with its digest.
+        """
+        self._is_proven_first = is_proven_first
         self._directory = Directory(directory)
         self._store = Store(self._directory)
         self._room = Room(self._store, self._directory, budget, floor, clock)
@@ -135,14 +140,24 @@ class BlockCache:
         digests = legible(digests)
         with self._lock:
             name = self._names.get(identity)
-            if name is not None and (name.size != size or name.has_failed):
+            has_failed = name is not None and name.has_failed
+            if has_failed or (name is not None and name.size != size):
                 name = None
             if name is None:
                 name = self._names[identity] = Name(identity, size, source, place)
             name.users += 1
+        if has_failed:
+            self._log.forget(name.hash)
         if name.content is None and size and (key := self._key(identity, size, digests)):
             name.show(self._acquire(name, key, digests))
-        return CachedFile(name, self._fetcher, self._binder, self._close, reader)
+        return CachedFile(
+            name,
+            self._fetcher,
+            self._binder,
+            self._close,
+            reader,
+            is_proven_first=self._is_proven_first,
+        )
 
     def adopt(
         self, identity: str, size: int, digests: Digests, path: Path, told: Digests = NOT_TOLD
@@ -271,7 +286,7 @@ class BlockCache:
         with self._lock:
             content = name.bound or self._contents.get(key)
             if content is None or content.failure is not None:
-                content = Content(key, digests, name.place)
+                content = Content(key, digests, name.place, is_proven_first=self._is_proven_first)
                 if name.users:
                     self._contents[key] = content
             if name.users and name.bound is None:
@@ -295,6 +310,8 @@ class BlockCache:
             self._log.add(name, Known(content.size, told, value))
 
     def _close(self, name: Name) -> None:
+        if name.content is not None and name.content.is_doubtful:
+            self._log.forget(name.hash)
         with self._lock:
             name.users -= 1
             if name.users:

@@ -52,27 +52,27 @@ class Reader:
 
 
 class Waiter:
-    """A reader that waits for the bytes [start, stop), and where it would get them from."""
+    """A reader that waits for the bytes [start, stop), and where it would get them from.
 
-    __slots__ = ("future", "is_done", "left", "reader", "source", "start", "stop")
+    With `whole`, the size of the file, it waits for all of that before it gets them.
+    """
 
-    def __init__(self, start: int, stop: int, source: Source, reader: Reader) -> None:
+    __slots__ = ("after", "first", "future", "is_done", "left", "reader", "source", "start", "stop")
+
+    def __init__(
+        self, start: int, stop: int, source: Source, reader: Reader, whole: int = 0
+    ) -> None:
         self.start = start
         self.stop = stop
+        # The blocks that it waits for.
+        self.first = 0 if whole else start // BLOCK
+        self.after = block_count(whole or stop)
         self.source = source
         self.reader = reader
         self.left = 0
         self.is_done = False
         self.future: Future[bytes] = Future()
         self.future.set_running_or_notify_cancel()  # cannot be cancelled: others wait as well
-
-    @property
-    def first(self) -> int:
-        return self.start // BLOCK
-
-    @property
-    def after(self) -> int:
-        return block_count(self.stop)
 
 
 class _Progress:
@@ -88,8 +88,12 @@ class _Progress:
 class Content:
     """One content while somebody has it open."""
 
-    def __init__(self, key: str, digests: Digests, place: str = "") -> None:
+    def __init__(
+        self, key: str, digests: Digests, place: str = "", *, is_proven_first: bool = False
+    ) -> None:
         self.key = key
+        # Is nobody given bytes of it before all of them are right?
+        self.is_proven_first = is_proven_first
         # Where its bytes come from, for whoever fetches them from many places.
         self.place = place
         self.size = size_of(key)
@@ -101,6 +105,8 @@ class Content:
         self.users = 0
         # Set when the bytes were wrong twice; whoever opens later starts with another Content.
         self.failure: Corrupt | None = None
+        # Did the registry say something else about them when it was last asked?
+        self.is_contested = False
         # Reads past the cache, one at a time (see direct).
         self.direct: deque[Waiter] = deque()
         self.is_direct = False
@@ -138,8 +144,18 @@ class Content:
 
     def agree(self, told: Digests) -> None:
         """Raises Corrupt if the registry now says something else about these bytes."""
-        if name := disagreement(self.digests, told):
+        name = disagreement(self.digests, told)
+        if told:
+            self.is_contested = bool(name)
+        if name:
             raise Corrupt(f"the registry now tells another {name}: {getattr(told, name)}")
+
+    @property
+    def is_doubtful(self) -> bool:
+        """True if what the registry told of the bytes may be what is wrong, not the bytes."""
+        backing = self.backing
+        is_proven = backing is not None and backing.is_whole
+        return self.is_contested or (self._rejections > 0 and not is_proven)
 
     def wait_for(self, waiter: Waiter) -> tuple[Backing | None, list[tuple[int, int]]]:
         """Let `waiter` wait for its blocks; the runs of them that nobody is fetching yet.
@@ -191,7 +207,7 @@ class Content:
                 return []
             self._missing -= 1
             unhashed = self.blocks - self._progress.block
-            if self._missing == 0 and unhashed <= _HOLD_BLOCKS:
+            if self._missing == 0 and (unhashed <= _HOLD_BLOCKS or self.is_proven_first):
                 self._held = block
                 return []
             backing.trust(block)

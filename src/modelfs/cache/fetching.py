@@ -363,7 +363,10 @@ class Fetcher:
                 self.lose(content, backing)
 
     def _divert(self, content: Content, waiters: list[Waiter]) -> None:
-        """Serve readers without the cache."""
+        """Serve readers without the cache, unless they want nothing that is not proven."""
+        if content.is_proven_first:
+            fail(waiters, Unavailable(f"cannot be kept, so not verified first: {content.key}"))
+            return
         if content.queue_direct(waiters):
             self._crew.submit(
                 lambda _: read_past(content, self._crew.moved),

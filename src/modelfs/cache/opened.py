@@ -29,8 +29,11 @@ class CachedFile:
         binder: Binder,
         on_close: Callable[[Name], None],
         reader: Reader | None = None,
+        *,
+        is_proven_first: bool = False,
     ) -> None:
         self.size = name.size
+        self._is_proven_first = is_proven_first
         self._name = name
         self._fetcher = fetcher
         self._binder = binder
@@ -89,7 +92,8 @@ class CachedFile:
         stop = min(offset + size, self.size)
         if self._reader.is_misled:
             raise _wrong(self._name)
-        waiter = Waiter(offset, stop, self._name.source, self._reader)
+        whole = self.size if self._is_proven_first else 0
+        waiter = Waiter(offset, stop, self._name.source, self._reader, whole)
         if offset >= stop:
             waiter.future.set_result(b"")
             return waiter.future
@@ -149,13 +153,18 @@ class CachedFile:
         if content is None:
             return None
         backing = content.backing
-        if backing is None or not backing.has(start // BLOCK, (stop - 1) // BLOCK + 1):
+        if backing is None or not self._is_here(backing, start, stop):
             if self._reader.is_misled:
                 raise _wrong(self._name)
             return None
         if not self._reader.serve(backing):
             raise _wrong(self._name)
         return backing
+
+    def _is_here(self, backing: Backing, start: int, stop: int) -> bool:
+        if self._is_proven_first:
+            return backing.is_whole
+        return backing.has(start // BLOCK, (stop - 1) // BLOCK + 1)
 
     def _look_ahead(self, start: int, stop: int) -> None:
         wanted = self._ahead.note(start, stop)

@@ -9,6 +9,7 @@ import click
 
 from modelfs.cli.options import registry_options, settings
 from modelfs.cli.reporting import report
+from modelfs.config import VERIFY
 from modelfs.errors import Error
 
 
@@ -60,6 +61,12 @@ class _Octal(click.ParamType[int]):
     show_default=True,
     help="Let the kernel itself read cached files: where it can, or fail, or never.",
 )
+@click.option(
+    "--verify",
+    type=click.Choice(VERIFY),
+    help="Hand out bytes as they come, the last of a file when all are right; or none before that."
+    "  [default: complete]",
+)
 @click.option("-o", "extra", multiple=True, metavar="OPT,…", help="Options for FUSE itself.")
 @click.option("-v", "--verbose", is_flag=True, help="Log more.")
 def mount(
@@ -79,6 +86,7 @@ def mount(
     gid: int | None,
     umask: int,
     passthrough: str,
+    verify: str | None,
     extra: tuple[str, ...],
     verbose: bool,
 ) -> int:
@@ -101,6 +109,7 @@ def mount(
         is_offline=is_offline or None,
         cache_dir=cache_dir,
         cache_size=cache_size,
+        verify=verify,
     )
     options = session.Options(
         is_shared=allow_other,

@@ -82,7 +82,7 @@ class _Rate:
 
 
 def _text(progress: Progress, percent: float, rates: _Rate) -> str:
-    """`45 %, 1.2 GB of 2.7 GB, 3 of 7 files, 30 MB/s, 50 s left: weights-4.bin`."""
+    """`45 %, 1.2 GB of 2.7 GB, 3 of 7 files, 30 MB/s, 50 s left: weights-4.bin 35 MB`."""
     rate = rates.of(progress)
     parts = [
         f"{percent:.0f} %",
@@ -94,7 +94,11 @@ def _text(progress: Progress, percent: float, rates: _Rate) -> str:
         parts += [f"{wording.size(rate)}/s", f"{wording.duration(left)} left"]
     if progress.note:
         parts.append(wording.plain(progress.note))
-    return ": ".join(filter(None, (", ".join(parts), wording.plain(", ".join(progress.current)))))
+    each = [
+        f"{wording.plain(path.rpartition('/')[2])} {wording.size(count)}"
+        for path, count in progress.current.items()
+    ]
+    return ": ".join(filter(None, (", ".join(parts), ", ".join(each))))
 
 
 def published(

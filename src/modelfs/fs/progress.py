@@ -70,10 +70,10 @@ class Progress:
             self._files_done += 1
             self._current.pop(item.path, None)
 
-    def current(self) -> tuple[str, ...]:
-        """The files that are being sent."""
+    def current(self) -> dict[str, int]:
+        """The files that are being sent, and how many bytes of each are there."""
         with self._lock:
-            return tuple(self._current)
+            return {path: self._counts[path] for path in self._current}
 
     def told(self) -> dict[str, object]:
         """For status.json."""
