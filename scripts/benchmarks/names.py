@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from benchmarks import mounts, rivals
+from benchmarks import rivals
 from benchmarks.measure import Case, Pair
-from benchmarks.mounts import Kind
 from benchmarks.planting import Sizes
 from benchmarks.reading import expect
 from benchmarks.stage import Stage
@@ -36,12 +35,6 @@ def cases(sizes: Sizes) -> list[Case[Stage]]:
             found.append(
                 Case(f"{name}-{count}", what, rival, set_up(count), bar, most, files=count)
             )
-    small = sizes.many[1]
-    opened = f"open {small:,} cached files, read 4 KiB"
-    found += [
-        Case("open-many", opened, native, _opened(small, Kind.NATIVE), None, 5),
-        Case("open-many-rclone", opened, "rclone mount", _opened(small, Kind.RCLONE), 1.0, 5),
-    ]
     return found
 
 
@@ -118,38 +111,6 @@ def _stat(count: int) -> Callable[[Stage], AbstractContextManager[Pair]]:
         yield Pair(ours, lambda: _stats(native, names), lambda: expect(is_right, [True]))
 
     return set_up
-
-
-def _opened(count: int, kind: Kind) -> Callable[[Stage], AbstractContextManager[Pair]]:
-    """Open, read and close small files that both sides have had open before."""
-
-    @contextmanager
-    def set_up(stage: Stage) -> Iterator[Pair]:
-        names = sorted(stage.planted(_many(count)).files)
-        sides = [mounts.version(stage, each, _many(count)) for each in (Kind.OURS, kind)]
-        ours, rival = sides
-        for path in sides:
-            _opens(path, names)
-        expected = sum(file.size for file in stage.planted(_many(count)).files.values())
-        yield Pair(
-            lambda: _opens(ours, names)[0],
-            lambda: _opens(rival, names)[0],
-            lambda: expect({_opens(path, names)[1] for path in sides}, {expected}),
-        )
-
-    return set_up
-
-
-def _opens(path: Path, names: list[str]) -> tuple[float, int]:
-    """How many seconds it took, and how many bytes were read."""
-    paths = [f"{path}/{name}" for name in names]
-    size = 0
-    begin = time.perf_counter()
-    for name in paths:
-        fd = os.open(name, os.O_RDONLY)
-        size += len(os.read(fd, 4096))
-        os.close(fd)
-    return time.perf_counter() - begin, size
 
 
 def _many(count: int) -> str:
