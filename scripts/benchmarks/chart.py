@@ -15,7 +15,7 @@ _GOOD, _SHORT, _PLAIN = "#2a7f62", "#c8553d", "#4a6fa5"
 _ROW = 0.24
 
 
-def check() -> Any:
+def library() -> Any:
     """The library that draws; Skipped where it is not installed."""
     try:
         matplotlib = importlib.import_module("matplotlib")
@@ -27,7 +27,7 @@ def check() -> Any:
 
 def draw(results: Sequence[Result], file: Path, machine: str) -> None:
     """A bar for each case, from worst to best round a line, its bar to reach a mark."""
-    pyplot = check()
+    pyplot = library()
     shown = [result for result in results if result.case.unit == _UNIT]
     if not shown:
         return

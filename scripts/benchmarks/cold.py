@@ -28,21 +28,26 @@ _QUIET, _DEADLINE = 0.3, 60.0
 def cases(_sizes: Sizes) -> list[Case[Stage]]:
     """All cases of this module, in the order of the table."""
     far = (DELAY, _RATE)
-    cold, again = "read a file nobody has read", "the same"
-    got, one, eight = "one ranged GET", "curl of its address", "8 curls, a range each"
-    listed = "first byte of a listed file"
-    sparse = "first byte of 5 GiB, 20 ms away"
+    cold, distant = "read a file nobody has read", "read it from 20 ms and 50 MB/s away"
+    one, eight = "curl of its address", "8 curls, a range each"
+    listed, got = "first byte of a listed file", "one ranged GET"
+    sparse, asked = "first byte of 5 GiB, 20 ms away", "requests until there is that byte"
     return [
         Case("cold-curl", cold, one, partial(_curled, 1, ()), rounds=2),
-        Case("cold-curl-8", again, eight, partial(_curled, 8, ()), 0.85, 3),
-        Case("cold-rclone", again, "rclone mount, cold", _rcloned, rounds=3),
-        Case("cold-kagglehub", again, "kagglehub.model_download, read", _downloaded, rounds=2),
-        Case("far-curl-8", "20 ms and 50 MB/s away", eight, partial(_curled, 8, far), 0.9, 3),
-        Case("far-curl", again, one, partial(_curled, 1, far), 4.0, 2),
+        Case("cold-curl-8", cold, eight, partial(_curled, 8, ()), 0.85, 3),
+        Case("cold-rclone", cold, "rclone mount, cold", _rcloned, rounds=3),
+        Case("cold-kagglehub", cold, "kagglehub.model_download, read", _downloaded, rounds=2),
+        Case("far-curl-8", distant, eight, partial(_curled, 8, far), 0.9, 3),
+        Case("far-curl", distant, one, partial(_curled, 1, far), 4.0, 2),
         Case("first-byte", listed, got, partial(_first_byte, Path.stat)),
-        Case("first-byte-new", "by path in a new mount", got, partial(_first_byte, lambda _: None)),
+        Case(
+            "first-byte-new",
+            "first byte by path, new mount",
+            got,
+            partial(_first_byte, lambda _: None),
+        ),
         Case("first-byte-far", sparse, got, _first_far),
-        Case("first-byte-requests", "requests for it", got, _first_requests, 0.5, 2, "requests"),
+        Case("first-byte-requests", asked, got, _first_requests, 0.5, 2, "requests"),
         Case("one-tensor", "load one tensor of many", "it + header + 2 MiB", _tensor, 1, 2, "MiB"),
     ]
 

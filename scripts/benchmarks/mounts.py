@@ -38,27 +38,31 @@ def options(kind: Kind) -> tuple[str, ...]:
     return ("--passthrough", "off") if kind is Kind.SERVED else ()
 
 
-def mount(stage: Stage, kind: Kind) -> Mounted:
-    """The mount of ours that stays."""
-    return stage.kept(kind.name, lambda: stage.mount(None, *options(kind)))
+def mount(stage: Stage, kind: Kind, slug: str) -> Mounted:
+    """The mount of ours that stays, for one version: a mount may not look again for a later one.
+
+    Read-only, since only one mount can have the drafts, and that is for others.
+    """
+    stage.planted(slug)
+    return stage.kept(
+        f"{kind.name} {slug}", lambda: stage.mount(None, "--read-only", *options(kind))
+    )
 
 
 def version(stage: Stage, kind: Kind, slug: str) -> Path:
     """Where that kind shows the files of a planted version."""
-    stage.planted(slug)
-    if kind in (Kind.OURS, Kind.SERVED):
-        return mount(stage, kind).version(slug)
     native = stage.plain(slug)
+    if kind in (Kind.OURS, Kind.SERVED):
+        return mount(stage, kind, slug).version(slug)
     if kind is Kind.PLAIN:
         return stage.kept(kind.name, lambda: _plain(stage)) / slug
     if kind is Kind.RCLONE:
-        # A mount for each, because one would not look again for what comes later.
         return stage.kept(f"{kind.name} {slug}", lambda: rclone(stage, slug))
     return native
 
 
-def forget(stage: Stage, kind: Kind, path: Path, *, is_of_disk: bool) -> None:
-    """Drop the kernel's pages of a file on a mount; of the files below it, too, on demand."""
+def forget(stage: Stage, kind: Kind, slug: str, path: Path, *, is_of_disk: bool) -> None:
+    """Drop the kernel's pages of a version's file; those of the files below a mount if told to."""
     if kind is not Kind.NATIVE:
         reading.forget(path)
     if not is_of_disk:
@@ -66,7 +70,7 @@ def forget(stage: Stage, kind: Kind, path: Path, *, is_of_disk: bool) -> None:
     if kind is Kind.NATIVE:
         reading.forget(path)
     elif kind in (Kind.OURS, Kind.SERVED):
-        for file in mount(stage, kind).cache.rglob("*"):
+        for file in mount(stage, kind, slug).cache.rglob("*"):
             if file.is_file():
                 reading.forget(file)
     else:

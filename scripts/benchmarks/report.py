@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import shutil
 import statistics
 import subprocess
@@ -17,17 +18,25 @@ from benchmarks.measure import Missing, Result
 _BEGIN, _END = "<!-- scripts/bench writes from here -->", "<!-- to here -->"
 
 
-def machine() -> dict[str, str]:
-    """What was measured on, and with what."""
+def machine(root: Path) -> dict[str, str]:
+    """What was measured on, and with what; `root` is where the other clients are installed."""
     return {
+        "processor": _processor(),
         "cores": str(len(os.sched_getaffinity(0))),
+        "memory": f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.0f} GiB",
         "kernel": platform.release(),
         "python": platform.python_version(),
         "libfuse": _libfuse(),
         "modelfs": metadata.version("modelfs"),
         "fusepy": metadata.version("fusepy"),
-        "curl": _first_words("curl", "--version"),
+        "curl": _second_word("curl", "--version"),
+        "rclone": _second_word(str(root / ".clients" / "rclone" / "bin" / "rclone"), "version"),
     }
+
+
+def described(root: Path) -> str:
+    """The same in one line."""
+    return ", ".join(f"{name} {value}" for name, value in machine(root).items())
 
 
 def table(results: Sequence[Result], missing: Sequence[Missing]) -> str:
@@ -46,11 +55,11 @@ def table(results: Sequence[Result], missing: Sequence[Missing]) -> str:
         rows.append(
             (left.case.name, left.case.what, left.case.rival, said[:60], "", "", "", "", "")
         )
-    lines = _aligned(rows)
+    lines = aligned(rows)
     if parts := _parts(results):
-        lines += ["", *_aligned([("seconds of", "ours", "made of", "seconds"), *parts])]
+        lines += ["", *aligned([("seconds of", "ours", "made of", "seconds"), *parts])]
     if grown := _growth(results):
-        lines += ["", *_aligned([("time per file", "ours", "rival"), *grown])]
+        lines += ["", *aligned([("time per file", "ours", "rival"), *grown])]
     return "\n".join(lines)
 
 
@@ -76,10 +85,9 @@ def as_json(result: Result) -> str:
     )
 
 
-def page(results: Sequence[Result], missing: Sequence[Missing], command: str) -> str:
+def page(results: Sequence[Result], missing: Sequence[Missing], command: str, machine: str) -> str:
     """The part of the manual that is measured."""
-    described = ", ".join(f"{name} {value}" for name, value in machine().items())
-    return f"`{command}`, on: {described}.\n\n{table(results, missing)}"
+    return f"`{command}`, on: {machine}.\n\n{table(results, missing)}"
 
 
 def write_into(document: Path, text: str) -> None:
@@ -147,7 +155,8 @@ def _digits(value: float) -> float:
     return float(f"{value:.6g}")
 
 
-def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+def aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """A table in Markdown, in lines; the first row is its head."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [
         "| " + " | ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)) + " |"
@@ -155,6 +164,11 @@ def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
     ]
     lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
     return lines
+
+
+def _processor() -> str:
+    names = re.findall(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    return str(names[0]) if names else platform.machine()
 
 
 def _libfuse() -> str:
@@ -165,7 +179,7 @@ def _libfuse() -> str:
     return f"{number // 10}.{number % 10}"
 
 
-def _first_words(*command: str) -> str:
+def _second_word(*command: str) -> str:
     if not shutil.which(command[0]):
         return "none"
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -58,6 +58,7 @@ class Stage:
         self._kept: dict[str, object] = {}
         # KiB that each mount which has ended used at most.
         self.peaks: list[int] = []
+        self._modelfs = [str(MODELFS)]
         self._stack = ExitStack()
 
     def __enter__(self) -> Stage:
@@ -130,7 +131,7 @@ class Stage:
         folder = self.fresh("mount")
         path = folder / "mnt"
         path.mkdir()
-        words = [str(MODELFS), "mount", str(path), "--foreground", *options]
+        words = [*self._modelfs, "mount", str(path), "--foreground", *options]
         cache = cache or folder / "cache"
         words += ["--registry", f"kaggle+{url or self.url}", "--cache-dir", str(cache)]
         with self.running(words, lambda _: path.is_mount(), folder / "log") as process:
@@ -141,6 +142,16 @@ class Stage:
                 command = [str(MODELFS), "umount", str(path)]
                 subprocess.run(command, env=self.environ, check=True, timeout=_DEADLINE)
         shutil.rmtree(folder)
+
+    @contextmanager
+    def traced(self, target: Path) -> Iterator[None]:
+        """Mounts made meanwhile leave the profiles of their threads in `target`.<number>."""
+        before = self._modelfs
+        self._modelfs = [sys.executable, str(Path(__file__).with_name("traced.py")), str(target)]
+        try:
+            yield
+        finally:
+            self._modelfs = before
 
     @contextmanager
     def _served(self) -> Iterator[None]:

@@ -34,7 +34,7 @@ def cases(_sizes: Sizes) -> list[Case[Stage]]:
         found += [
             Case(f"beside{suffix}", what + said, alone, partial(_beside, kind, False), bar, 3),
             Case(
-                f"beside{suffix}-native", "the same", native, partial(_beside, kind, True), None, 2
+                f"beside{suffix}-native", what + said, native, partial(_beside, kind, True), None, 2
             ),
         ]
     return found
@@ -101,12 +101,12 @@ def _during(mount: Mounted, read: Callable[[], float]) -> float:
 
 @contextmanager
 def _memory(stage: Stage) -> Iterator[Pair]:
-    found = memory(mounts.mount(stage, Kind.SERVED).process)
+    found = memory(mounts.mount(stage, Kind.SERVED, _COLD).process)
     yield Pair(lambda: found["VmRSS"] / 1024, lambda: _MEMORY)
 
 
 @contextmanager
 def _peak(stage: Stage) -> Iterator[Pair]:
-    running = [mounts.mount(stage, kind).process for kind in (Kind.OURS, Kind.SERVED)]
+    running = [mounts.mount(stage, kind, _COLD).process for kind in (Kind.OURS, Kind.SERVED)]
     most = max(*stage.peaks, *(memory(process)["VmHWM"] for process in running))
     yield Pair(lambda: most / 1024, lambda: _MEMORY)

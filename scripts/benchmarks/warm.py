@@ -130,7 +130,7 @@ def _read(read: Read, pages: Pages, ours: Kind, rival: Kind, stage: Stage) -> It
 
         def run() -> float:
             if pages is not Pages.ALL:
-                mounts.forget(stage, kind, path, is_of_disk=pages is Pages.NONE)
+                mounts.forget(stage, kind, _LARGE, path, is_of_disk=pages is Pages.NONE)
             return read(stage, path)
 
         return run

@@ -55,6 +55,11 @@ class Kaggle:
         names = [request.path.rpartition("/")[2] for request in self._api.requests]
         return Counter(names) + Counter(GET=len(self._storage.requests))
 
+    @property
+    def fetched(self) -> list[Request]:
+        """What the storage was asked for."""
+        return self._storage.requests
+
     def clear(self) -> None:
         self._api.requests.clear()
         self._storage.requests.clear()

@@ -3,7 +3,8 @@
 Nothing in it is changed, moved or linked. A link to a file is that file: whoever names a folder
 means what is to be seen in it, and caches of models are made of links. What must not be forgotten
 is in the state directory, under the name of the folder and of where it is published to, so that the
-same call goes on after a crash. Whoever publishes holds the lock of that name: between processes, for as long as it takes.
+same call goes on after a crash. Whoever publishes holds the lock of that name: between processes,
+for as long as it takes.
 """
 
 from __future__ import annotations
