@@ -405,6 +405,11 @@ class SessionLoop:
             if opened is not None:
                 self._released(*opened)
             return -(exc.errno or errno.EIO)  # ENOENT: interrupted meanwhile, libfuse knows
+        except Exception:
+            # ctypes would drop it, and with it the answer: the caller would wait for ever.
+            log.exception("an answer could not be made")
+            failure = wire.OUT_HEADER.pack(wire.OUT_HEADER.size, -errno.EIO, current.unique)
+            os.write(self.fd, failure)
         return 0
 
     def _opened(self, node: int, handle: int) -> None:

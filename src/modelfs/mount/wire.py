@@ -250,9 +250,11 @@ def widened(unique: int, names: memoryview) -> list[memoryview]:
     nothing = bytes(_ENTRY_SIZE)
     pieces: list[bytes | memoryview] = []
     place = 0
-    while place < len(names):
+    while place + _DIRENT.size <= len(names):
         _, _, length, _ = _DIRENT.unpack_from(names, place)
         end = place + _DIRENT.size + -(-length // 8) * 8
+        if end > len(names):
+            break  # libfuse cuts what it has where the room ends; the kernel asks for it again
         pieces += (nothing, names[place:end])
         place = end
     body = b"".join(pieces)
