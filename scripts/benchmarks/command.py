@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -26,6 +27,9 @@ _ROUNDS, _FULL_ROUNDS = 3, 5
 
 def main(root: Path, words: Sequence[str]) -> int:
     options = _parser().parse_args(words)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # Mounts and servers are taken away on the way out.
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     sizes = Sizes.small() if options.small else Sizes.full() if options.full else Sizes()
     chosen = [
         case

@@ -30,11 +30,11 @@ from polling import wait_for
 TOKEN = "KGAT_canary_of_the_matrix"
 # As patient as the real ones are, in less time: what stalls is what a matrix waits for.
 FAST = Limits(
-    connect=2, read=0.6, total=3, attempts=6, first_wait=0.01, longest_wait=0.05, submit=2, stall=1
+    connect=2, read=0.6, total=2, attempts=6, first_wait=0.01, longest_wait=0.05, submit=2, stall=1
 )
 # For the slowest operation of all, with many at a time on two cores.
 LONGEST = 20.0
-_AT_ONCE = 48
+_AT_ONCE = 64
 _SECRET = re.compile(rf"{TOKEN}|Signature|Bearer|Traceback", re.IGNORECASE)
 
 RIGHT, ERROR, UNPROVEN, WRONG, BAD = "right", "error", "unproven", "wrong", "bad"
@@ -93,8 +93,6 @@ def judged(operation: Callable[[], object], expected: object, *, is_lie: bool = 
 
 def _judged_error(error: Error, lasted: float) -> Verdict:
     text = f"{type(error).__name__}: {error}"
-    if type(error) is Error and "answered" not in text:
-        return Verdict(BAD, f"says nothing: {text}")
     if _SECRET.search(text) or len(text) > 1000 or not text.isprintable():
         return Verdict(BAD, f"says too much: {text[:500]!r}")
     if not error.errno or lasted > LONGEST:

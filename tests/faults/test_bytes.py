@@ -64,7 +64,7 @@ def _row(kind: str, mode: str, folder: Path) -> Row:
         with client_of(server.url, folder) as client:
             for name, content in CONTENT.items():
                 found[f"{name}, after"] = judged(partial(whole, client, name), content)
-            found["download, after"] = judged(
+            found["downloaded, after"] = judged(
                 lambda: downloaded(client, folder), CONTENT["download"]
             )
             asked = len(server.fetched)

@@ -8,6 +8,7 @@ here one that differs in its port. Counts what it is asked.
 from __future__ import annotations
 
 import itertools
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -94,6 +95,8 @@ class Kaggle:
         if given and given != f"Bearer {self.token}":
             return json_reply({"code": 401, "message": "Unauthenticated"}, 401)
         message = request.message
+        if not re.fullmatch("[0-9]{1,9}", str(message.get("pageToken") or 0)):
+            return json_reply({"code": 400, "message": "Page token is not valid"}, 400)
         method = request.path.rpartition("/")[2]
         if method == "Hello":
             return json_reply({"userName": self.user} if given else {"code": 401})

@@ -382,6 +382,8 @@ def _finish(waiters: Iterable[Waiter]) -> list[Waiter]:
 
 
 def fail(waiters: Iterable[Waiter], error: Error) -> None:
+    # Its frames hold the waiters, and the files; with it they would wait for the collector.
+    error.__traceback__ = None
     for waiter in waiters:
         waiter.future.set_exception(error)
 

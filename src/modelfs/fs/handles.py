@@ -135,6 +135,7 @@ class PublishedHandle:
         return self._cached.is_verified and not self._cached.is_misled
 
     def close(self) -> None:
+        self._failure = None  # its frames hold us
         self._cached.close()
 
 

@@ -233,9 +233,14 @@ class Http:
                 return answer
             try:
                 self._raise_for(answer, this.deadline)
-                raise Corrupt(f"{answer.host} sent no bytes, but {answer.status}")
+            except (Unavailable, Corrupt):
+                raise
+            except Error as exc:
+                # "Exists" and the like say nothing to somebody who reads.
+                raise Corrupt(f"{answer.host} sent no bytes, but {answer.status}: {exc}") from exc
             finally:
                 answer.close()
+            raise Corrupt(f"{answer.host} sent no bytes, but {answer.status}")
 
         return self._retried(once, is_idempotent=True)
 
