@@ -43,9 +43,6 @@ NOTHING = struct.pack(f"={_ENTRY}{_ATTR}", 0, 0, FOREVER, *(0,) * 19)
 _NAME_SIZE = struct.Struct("=I")
 _NAME_SIZE_AT = ENTRY_SIZE + struct.calcsize("=QQ")
 
-# The kernel takes no larger file; a registry may list one.
-_LARGEST = (1 << 63) - 1
-
 # "." and ".." come before what a directory holds.
 _DOTS = 2
 
@@ -213,8 +210,6 @@ class Nodes:
         encoded = name.encode("utf-8", "surrogateescape")
         length = len(encoded)
         padded = length + 7 & ~7
-        if size > _LARGEST:
-            size = _LARGEST
         seconds, nanos = divmod(int(mtime * 1e9), 10**9)
         seconds %= 1 << 64  # before 1970
         return (

@@ -154,12 +154,6 @@ def test_a_listing_without_attributes_goes_on_where_it_ended() -> None:
     )
 
 
-@pytest.mark.parametrize("size", [1 << 63, 1 << 70])
-def test_a_size_beyond_any_file_is_told_as_the_largest(size: int) -> None:
-    (told,) = whole(nodes_of(version_of([File("huge", size)])), TOP)[2:]
-    assert (1 << 63) - 1 == told.size
-
-
 def test_a_time_before_1970_is_told() -> None:
     (entry,) = (nodes_of(version_of([File("old", 1, mtime=-1.5)])).directory(TOP).entry(b"old"),)
     assert entry is not None
