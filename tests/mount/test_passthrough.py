@@ -37,6 +37,12 @@ def _version(mount: Mounted) -> Path:
     return mount.path / "alice/m/pytorch/b/1"
 
 
+def _is_stopped(pid: int) -> bool:
+    """Whether the last thread of a process has heard of the signal; on a busy machine it waits."""
+    states = (task.read_text() for task in Path(f"/proc/{pid}/task").glob("*/stat"))
+    return all(state.rpartition(")")[2].split()[0] == "T" for state in states)
+
+
 def _is_passed_through(mount: Mounted, path: Path, expected: bytes) -> bool:
     """Whether `path`, once open, can be read and closed while the daemon is stopped."""
     fd = os.open(path, os.O_RDONLY)
@@ -50,6 +56,7 @@ def _is_passed_through(mount: Mounted, path: Path, expected: bytes) -> bool:
     reader = threading.Thread(target=read)
     os.kill(mount.pid, signal.SIGSTOP)
     try:
+        wait_for(lambda: _is_stopped(mount.pid))
         reader.start()
         reader.join(1.0)
         is_alone = not reader.is_alive()

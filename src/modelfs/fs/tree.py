@@ -16,7 +16,7 @@ from cachetools import LRUCache
 
 from modelfs.errors import NotFound
 from modelfs.fs.nodes import Kind, Node, Origin, identity, inode
-from modelfs.fs.versions import Names, VersionTree, text_node
+from modelfs.fs.versions import VersionTree, text_node
 from modelfs.model import RESERVED
 from modelfs.refs import Ref, highest, is_never_a_slug, name_fault
 from modelfs.registry.base import Registry
@@ -238,7 +238,9 @@ class Tree:
 
     def _listing_in_version(self, registry: Registry, ref: Ref, path: str) -> Iterator[Listed]:
         version = self.version(registry, ref)
-        names: Names = version.hidden_names() if path == RESERVED else version.names(path)
-        for name, is_directory in names.items():
-            ino = version.ino(f"{path}/{name}" if path else name)
-            yield name, Kind.DIRECTORY if is_directory else Kind.FILE, ino
+        if path == RESERVED:
+            for name in version.hidden_names():
+                yield name, Kind.FILE, version.ino(f"{RESERVED}/{name}")
+        else:
+            for name, kind, ino, _, _ in version.children(path):
+                yield name, kind, ino

@@ -1,18 +1,18 @@
 """A published version as a directory tree, made of its manifest. Pure; built once, then read.
 
-One dictionary of directories is all that is built; the node of a file is made when it is looked
-up, since a version may have 100,000 files and few are asked for.
+One dictionary for each directory is all that is built; the node of a file is made when it is
+looked up, since a version may have 100,000 files and few are asked for.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 
 from modelfs.errors import NotFound
-from modelfs.fs.nodes import Kind, Node, Origin, identity, inode
-from modelfs.model import RESERVED, Digests, File, Manifest
+from modelfs.fs.nodes import Inodes, Kind, Node, Origin
+from modelfs.model import RESERVED, Digests, Document, File, Manifest
 from modelfs.refs import Ref
 from modelfs.registry.base import Registry
 
@@ -22,8 +22,12 @@ _SUMS = {"sha256": "SHA256SUMS", "md5": "MD5SUMS"}
 # What is told of a file beyond its attributes.
 _XATTR = "user.modelfs."
 
-# What a directory lists: name -> is it a directory?
-Names = dict[str, bool]
+# What a directory holds by name; None stands for a directory.
+_Held = dict[str, "File | Document | None"]
+
+
+# A name in a directory, and what the kernel is told of it: its kind, inode number, size and time.
+Child = tuple[str, Kind, int, int, float]
 
 
 class VersionTree:
@@ -34,59 +38,59 @@ class VersionTree:
         self._ref = ref
         self.mtime = mtime
         self.manifest = manifest
-        self._files = {file.path: file for file in manifest.files}
-        # A real file of the registry's wins over a document of the same name.
-        self._documents = {d.name: d for d in manifest.documents if d.name not in self._files}
-        self._directories = _directories([*self._files, *self._documents])
+        self._inodes = Inodes(registry.traits.identity, ref)
+        self._directories = _directories(manifest.files, manifest.documents)
 
     def __len__(self) -> int:
         """How many files it has: what keeping it in memory costs."""
-        return len(self._files)
+        return len(self.manifest.files)
 
     @property
     def files(self) -> tuple[File, ...]:
         return self.manifest.files
 
-    def names(self, path: str) -> Names:
-        """What the directory `path` lists ("" is the version itself)."""
-        try:
-            return self._directories[path]
-        except KeyError:
-            raise self._unknown(path) from None
+    def children(self, path: str) -> Iterator[Child]:
+        """What the directory `path` holds ("" is the version itself)."""
+        if path not in self._directories:
+            raise self._unknown(path)
+        above = f"{path}/" if path else ""
+        number, ours = self._inodes.of, self.mtime
+        for name, held in self._directories[path].items():
+            ino = number(above + name)
+            if held is None:
+                yield name, Kind.DIRECTORY, ino, 0, ours
+            else:
+                mtime = ours if held.mtime is None else held.mtime
+                size = held.size if isinstance(held, File) else len(held.content)
+                yield name, Kind.FILE, ino, size, mtime
 
     def node(self, path: str) -> Node:
         """The node of a path below the version."""
-        if file := self._files.get(path):
-            return self._file_node(file)
-        ino = self.ino(path)
-        if path in self._directories:
-            return Node(Kind.DIRECTORY, ino, mtime=self.mtime, is_fixed=self.manifest.is_final)
-        if document := self._documents.get(path):
-            mtime = self.mtime if document.mtime is None else document.mtime
-            return text_node(ino, document.content, mtime, is_fixed=self.manifest.is_final)
-        raise self._unknown(path)
+        parent, _, name = path.rpartition("/")
+        try:
+            held = self._directories[parent][name]
+        except KeyError:
+            raise self._unknown(path) from None
+        is_fixed = self.manifest.is_final
+        if held is None:
+            return Node(Kind.DIRECTORY, self.ino(path), mtime=self.mtime, is_fixed=is_fixed)
+        mtime = self.mtime if held.mtime is None else held.mtime
+        if isinstance(held, Document):
+            return text_node(self.ino(path), held.content, mtime, is_fixed=is_fixed)
+        origin = Origin(self._registry, self._ref, held)
+        return Node(Kind.FILE, self.ino(path), held.size, mtime, is_fixed, origin=origin)
 
     def ino(self, path: str) -> int:
-        return inode(identity(self._registry.traits.identity, self._ref, path))
-
-    def _file_node(self, file: File) -> Node:
-        return Node(
-            Kind.FILE,
-            self.ino(file.path),
-            size=file.size,
-            mtime=self.mtime if file.mtime is None else file.mtime,
-            is_fixed=self.manifest.is_final,
-            origin=Origin(self._registry, self._ref, file),
-        )
+        return self._inodes.of(path)
 
     def _unknown(self, path: str) -> NotFound:
         return NotFound(f"{self._ref} has no file of that name: {path}")
 
     # The hidden directory.
 
-    def hidden_names(self) -> Names:
+    def hidden_names(self) -> Iterable[str]:
         """What `.modelfs` in this version lists."""
-        return dict.fromkeys(self._hidden(), False)
+        return self._hidden()
 
     def hidden_node(self, name: str, cached: Callable[[File], int]) -> Node:
         """A file of `.modelfs`; `cached` tells how many bytes of a file are in the cache."""
@@ -152,11 +156,11 @@ def text_node(ino: int, content: bytes, mtime: float, *, is_fixed: bool) -> Node
     return Node(Kind.FILE, ino, len(content), mtime, is_fixed, content)
 
 
-def _directories(paths: list[str]) -> dict[str, Names]:
-    """Directory -> what it lists, for all directories that `paths` imply; "" is the top."""
-    directories: dict[str, Names] = {"": {}}
-    for path in paths:
-        parent, _, name = path.rpartition("/")
+def _directories(files: Iterable[File], documents: Iterable[Document]) -> Mapping[str, _Held]:
+    """Directory -> what it holds, for all directories that there are; "" is the top."""
+    directories: dict[str, _Held] = {"": {}}
+    for file in files:
+        parent, _, name = file.path.rpartition("/")
         missing = []
         above = parent
         while above not in directories:
@@ -165,8 +169,11 @@ def _directories(paths: list[str]) -> dict[str, Names]:
         for directory in reversed(missing):
             directories[directory] = {}
             holder, _, own = directory.rpartition("/")
-            directories[holder][own] = True
-        directories[parent][name] = False
+            directories[holder][own] = None
+        directories[parent][name] = file
+    for document in documents:
+        # A real file of the registry's wins over a document of the same name.
+        directories[""].setdefault(document.name, document)
     return directories
 
 

@@ -24,7 +24,9 @@ from typing import Any, TypeVar
 
 from modelfs.errors import DeadlinePassed, Error, Interrupted
 from modelfs.mount import wire
+from modelfs.mount.answers import Answers
 from modelfs.mount.openfiles import OpenFiles, process_of
+from modelfs.mount.overlay import Overlay
 from modelfs.mount.passthrough import Passthrough
 from modelfs.mount.spares import Spares
 from modelfs.waiting import DEADLINE, wait
@@ -41,9 +43,13 @@ LIMIT = 512
 
 # Requests whose answers we patch or look at; the answers to all others go straight out.
 _PATCHED = frozenset(
-    {wire.Op.LOOKUP, wire.Op.GETATTR, wire.Op.OPEN, wire.Op.OPENDIR, wire.Op.CREATE}
+    {
+        *(wire.Op.LOOKUP, wire.Op.GETATTR, wire.Op.OPEN, wire.Op.OPENDIR, wire.Op.CREATE),
+        *(wire.Op.MKDIR, wire.Op.READDIRPLUS),
+    }
 )
 _OPENING = (wire.Op.OPEN, wire.Op.CREATE)
+_FINDING = (wire.Op.LOOKUP, wire.Op.MKDIR)
 # Requests that name more than the one thing they are about.
 _ABOUT_OTHERS = (wire.Op.LINK, wire.Op.BATCH_FORGET)
 
@@ -114,6 +120,9 @@ class SessionLoop:
         self._waiting: dict[int, threading.Event] = {}
         self._open_files = OpenFiles()
         self._passthrough = passthrough
+        self._answers = Answers()
+        # Answers before libfuse is asked; set before `start`, None to have all asked of libfuse.
+        self.overlay: Overlay | None = None
         self._current = _Current()
         self._begun: Future[None] = Future()  # the kernel's first request was answered
         self._ended = threading.Event()
@@ -217,6 +226,12 @@ class SessionLoop:
         threading.Thread(target=self._serve, name=f"fuse-{number}", daemon=True).start()
 
     def _serve(self) -> None:
+        try:
+            self._serve_requests()
+        finally:
+            self._answers.close()
+
+    def _serve_requests(self) -> None:
         """One thread: take a request, see to its answer, until there are enough others."""
         memory = ctypes.create_string_buffer(wire.BUFFER_SIZE)
         view = memoryview(memory).cast("B")
@@ -233,7 +248,7 @@ class SessionLoop:
             if not self._begin():
                 break
             try:
-                self._process(wire.Request.parse(view), memory, length)
+                self._process(wire.Request.parse(view), memory, view, length)
             except Exception:
                 # A request without an answer would hang its caller: rather no mount than that.
                 log.exception("the session loop failed")
@@ -276,7 +291,7 @@ class SessionLoop:
             self._threads -= 1
         return True
 
-    def _process(self, request: wire.Request, memory: Any, length: int) -> None:
+    def _process(self, request: wire.Request, memory: Any, view: memoryview, length: int) -> None:
         if request.opcode == wire.Op.INTERRUPT:
             self._interrupt(request, memory)
             return
@@ -285,14 +300,19 @@ class SessionLoop:
             return
         current = self._current
         current.begin(request)
+        if self._answers.is_sent(self.fd, self.overlay, request, view):
+            current.unique = 0
+            return
+        if request.opcode == wire.Op.READDIRPLUS:
+            wire.without_attributes(view)
         if wire.is_of_link(request.node) or request.opcode in _ABOUT_OTHERS:
-            wire.unmark(request.opcode, memory)
+            wire.unmark(request.opcode, view)
         if request.opcode == wire.Op.RELEASE:
-            self._released(request.node, wire.released(memory))
+            self._released(request.node, wire.released(view))
         channel = self._channels[request.opcode in _PATCHED]
         self._hand_over(memory, length, channel)
         if current.handle is not None:
-            wire.name_handle(memory, current.handle)
+            wire.name_handle(view, current.handle)
             self._hand_over(memory, length, channel)
         current.unique = 0
 
@@ -363,23 +383,33 @@ class SessionLoop:
         current = self._current
         opened = None
         try:
-            views = [
+            views: list[memoryview] = [
                 memoryview((ctypes.c_char * item.size).from_address(item.base)).cast("B")
                 for item in slices[:count]
             ]
             if count == 1 and current.handle is None and self._is_nameless(views[0]):
                 return 0  # to be asked for again
             if count == 2:
+                if current.opcode in _FINDING and self.overlay is not None:
+                    published = current.reply.published if current.reply is not None else None
+                    self.overlay.told(wire.found(views[1]), published)
                 if current.opcode in _OPENING:
                     opened = wire.opened(current.node, views[1])
                     self._opened(*opened)  # before the kernel can close it
                 if current.reply is not None:
                     wire.patch(current.opcode, views[1], current.reply)
+                if current.opcode == wire.Op.READDIRPLUS:
+                    views = wire.widened(current.unique, views[1])
             os.writev(self.fd, views)
         except OSError as exc:
             if opened is not None:
                 self._released(*opened)
             return -(exc.errno or errno.EIO)  # ENOENT: interrupted meanwhile, libfuse knows
+        except Exception:
+            # ctypes would drop it, and with it the answer: the caller would wait for ever.
+            log.exception("an answer could not be made")
+            failure = wire.OUT_HEADER.pack(wire.OUT_HEADER.size, -errno.EIO, current.unique)
+            os.write(self.fd, failure)
         return 0
 
     def _opened(self, node: int, handle: int) -> None:

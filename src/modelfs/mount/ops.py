@@ -19,18 +19,16 @@ from modelfs.errors import Error, Interrupted, NotFound, NotPermitted, ReadOnly,
 from modelfs.fs.handles import FileSlice, Handles, cached_bytes
 from modelfs.fs.nodes import Kind, Node
 from modelfs.fs.tree import Listed, Place, Tree
-from modelfs.fs.versions import file_xattrs
+from modelfs.fs.versions import VersionTree, file_xattrs
 from modelfs.fs.writing import LocalHandle, is_written
 from modelfs.mount.binding import Opened, pack_stat, pack_status
 from modelfs.mount.changes import Changes
+from modelfs.mount.published import FOREVER, Look
 from modelfs.mount.wire import OpenFlag, Reply
 
 log = logging.getLogger(__name__)
 
-# For how long the kernel may keep what can never change. A day, so that even then a version that
-# was deleted on the registry goes away some time.
-_FOREVER = 86400
-# And what changes seldom, and not by us alone.
+# For how long the kernel may keep what changes seldom, and not by us alone.
 _SHORTLY = 1
 
 # What a disk answers all day about the files of drafts.
@@ -39,6 +37,8 @@ _ORDINARY |= {errno.ENODATA, errno.ELOOP, errno.EXDEV}
 
 _SERVED = {"getattr", "readlink", "opendir", "readdir", "releasedir", "open", "read_buf", "release"}
 _SERVED |= {"flush", "fsync", "statfs", "getxattr", "listxattr", "init", "destroy"}
+# The overlay's calls, about what it has found itself: version, open_published, xattrs_published,
+# and read and release as they are.
 # Find something by its name.
 _LOOKING = {"getattr", "readlink", "opendir", "open", "getxattr", "listxattr"}
 # Of `Changes`; refused with EROFS in a mount that changes nothing.
@@ -72,18 +72,16 @@ class Ops:
         changes: Changes,
         *,
         reply: Callable[[], Reply],
-        uid: int,
-        gid: int,
-        umask: int,
+        look: Look,
     ) -> None:
         self._tree = tree
         self._handles = handles
         self._cache = cache
         self._changes = changes
         self._reply = reply
-        self._owner = (uid, gid)
+        self._owner = (look.uid, look.gid)
         self._daemon = (os.getuid(), os.getgid())
-        self._mask = ~umask
+        self._mask = ~look.umask
         self._listings: dict[int, list[Listed]] = {}
         self._numbers = itertools.count(1)
 
@@ -144,9 +142,12 @@ class Ops:
             node = self._changes.node(place)
         except NotFound:
             if place.path and self._tree.is_final(place):
-                self._reply().valid = _FOREVER  # nor will there ever be such a file
+                self._reply().valid = FOREVER  # nor will there ever be such a file
             raise
         reply.is_link = node.kind is Kind.LINK
+        if place.is_in_version and not place.path and not reply.is_link:
+            # Who was in a draft of ours goes on under the numbers that he knows.
+            reply.published = None if self._tree.is_new(place) else place
         return self._stat(node, stat.S_IWUSR if self._changes.can_change(place, node) else 0)
 
     def _local_stat(self, status: os.stat_result) -> bytes:
@@ -155,7 +156,7 @@ class Ops:
         return pack_status(status, *(self._owner if owner == self._daemon else owner))
 
     def _stat(self, node: Node, more: int = 0) -> bytes:
-        self._reply().valid = _FOREVER if node.is_fixed else _SHORTLY
+        self._reply().valid = FOREVER if node.is_fixed else _SHORTLY
         uid, gid = self._owner
         return pack_stat(
             mode=(node.kind | more) & self._mask,
@@ -198,10 +199,14 @@ class Ops:
         place = self._tree.place(path)
         if is_written(flags) or self._changes.holder(place):
             return self._changes.open(path, flags)
-        node = self._changes.node(place)
-        reply = self._reply()
         # What the kernel has of a draft may be older than what was published of it.
-        is_stale = self._tree.is_new(place)
+        return self._open_node(self._changes.node(place), is_stale=self._tree.is_new(place))
+
+    def _open_published(self, node: Node) -> Opened:
+        return self._open_node(node, is_stale=False)
+
+    def _open_node(self, node: Node, *, is_stale: bool) -> Opened:
+        reply = self._reply()
         number, is_kept = self._handles.open(node, reply.node, is_stale=is_stale)
         reply.offer = self._handles[number].whole_fd()
         reply.flags = OpenFlag.NOFLUSH  # nobody has written anything: no need to ask on close
@@ -242,17 +247,15 @@ class Ops:
         }
 
     def _getxattr(self, path: str, name: str) -> bytes:
-        if not name.startswith("user."):
-            # Access lists and labels: `ls -l` asks for them with every name, unless it has been
-            # told once that there is no such thing here.
-            raise _Answer(errno.EOPNOTSUPP, "no attributes of that kind")
+        _check_kind(name)
         place = self._tree.place(path)
         if holder := self._changes.holder(place):
             return holder.getxattr(place.ref, place.path, name)
-        try:
-            return self._xattrs(place)[name].encode()
-        except KeyError:
-            raise _Answer(errno.ENODATA, "no such attribute") from None
+        return _xattr(self._xattrs(place), name)
+
+    def _xattr_published(self, node: Node, name: str) -> bytes:
+        _check_kind(name)
+        return _xattr(self._xattrs_published(node), name)
 
     def _listxattr(self, path: str) -> list[str]:
         place = self._tree.place(path)
@@ -263,5 +266,26 @@ class Ops:
     def _xattrs(self, place: Place) -> dict[str, str]:
         if not place.is_in_version:
             return {}
-        origin = self._changes.node(place).origin
+        return self._xattrs_published(self._changes.node(place))
+
+    def _xattrs_published(self, node: Node) -> dict[str, str]:
+        origin = node.origin
         return file_xattrs(origin, cached_bytes(self._cache, origin)) if origin else {}
+
+    def _version(self, place: Place) -> VersionTree:
+        assert place.registry is not None  # noqa: S101 - a version is in one
+        return self._tree.version(place.registry, place.ref)
+
+
+def _check_kind(name: str) -> None:
+    if not name.startswith("user."):
+        # Access lists and labels: `ls -l` asks for them with every name, unless it has been told
+        # once that there is no such thing here.
+        raise _Answer(errno.EOPNOTSUPP, "no attributes of that kind")
+
+
+def _xattr(told: dict[str, str], name: str) -> bytes:
+    try:
+        return told[name].encode()
+    except KeyError:
+        raise _Answer(errno.ENODATA, "no such attribute") from None

@@ -26,7 +26,9 @@ from modelfs.mount.changes import Changes
 from modelfs.mount.heart import Heart, Pulse
 from modelfs.mount.notices import Notices
 from modelfs.mount.ops import Ops
+from modelfs.mount.overlay import Overlay
 from modelfs.mount.passthrough import Choice, Passthrough
+from modelfs.mount.published import Look
 from modelfs.mount.records import Record, Shown
 from modelfs.mount.wire import MAX_REQUEST
 
@@ -63,7 +65,8 @@ class Options:
 
 def serve(config: Config, options: Options, path: Path, ready: Callable[[], None]) -> None:
     """Mount at `path` and serve until unmounted or told to end; `ready` is called once serving."""
-    loop = binding.new_loop(Passthrough(options.passthrough, config.cache_dir))
+    passthrough = Passthrough(options.passthrough, config.cache_dir)
+    loop = binding.new_loop(passthrough)
     notices = Notices()
     parts = assemble(config, loop.wait, notices.drop, lambda: loop.caller)
     parts.start()
@@ -75,16 +78,19 @@ def serve(config: Config, options: Options, path: Path, ready: Callable[[], None
         executor=parts.changers,
         wait=loop.wait,
     )
+    uid = os.getuid() if options.uid < 0 else options.uid
+    gid = os.getgid() if options.gid < 0 else options.gid
+    look = Look(uid, gid, options.umask)
     operations = Ops(
         parts.tree,
         parts.handles,
         parts.cache,
         changes,
         reply=lambda: loop.reply,
-        uid=os.getuid() if options.uid < 0 else options.uid,
-        gid=os.getgid() if options.gid < 0 else options.gid,
-        umask=options.umask,
+        look=look,
     )
+    if not config.is_deleting:  # single names of versions disappear there, and nowhere else
+        loop.overlay = Overlay(operations, passthrough, lambda: loop.reply, look)
     record = Record(config.state_dir, path)
     record.write(_shown(config, parts))
     heart = Heart(Pulse(lambda: loop.progress), options.patience)

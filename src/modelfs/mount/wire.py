@@ -12,6 +12,10 @@ from __future__ import annotations
 import enum
 import struct
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from modelfs.fs.tree import Place
 
 # len, opcode, unique, nodeid, uid, gid, pid, padding
 IN_HEADER = struct.Struct("=IIQQIIII")
@@ -31,15 +35,27 @@ class Op(enum.IntEnum):
     """The opcodes that the session loop treats on its own."""
 
     LOOKUP = 1
+    FORGET = 2
     GETATTR = 3
+    MKDIR = 9
+    RENAME = 12
     LINK = 13
     OPEN = 14
+    READ = 15
     RELEASE = 18
+    GETXATTR = 22
+    LISTXATTR = 23
+    FLUSH = 25
     INIT = 26
     OPENDIR = 27
+    READDIR = 28
+    RELEASEDIR = 29
+    FSYNCDIR = 30
     CREATE = 35
     INTERRUPT = 36
+    IOCTL = 39
     BATCH_FORGET = 42
+    READDIRPLUS = 44
 
 
 class InitFlag(enum.IntFlag):
@@ -47,6 +63,7 @@ class InitFlag(enum.IntFlag):
 
     ASYNC_READ = 1 << 0
     BIG_WRITES = 1 << 5
+    DO_READDIRPLUS = 1 << 13
     PARALLEL_DIROPS = 1 << 18
     MAX_PAGES = 1 << 22
     INIT_EXT = 1 << 30
@@ -76,11 +93,13 @@ BUFFER_SIZE = MAX_REQUEST + _PAGE
 MAX_BACKGROUND = 512
 _CONGESTION = MAX_BACKGROUND * 3 // 4
 
+# READDIRPLUS always, not only where the kernel would (READDIRPLUS_AUTO): find and du read all names
+# first, and then ask for each.
 _WANTED = InitFlag.ASYNC_READ | InitFlag.BIG_WRITES | InitFlag.PARALLEL_DIROPS | InitFlag.MAX_PAGES
+_WANTED |= InitFlag.DO_READDIRPLUS
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """The head of one request of the kernel."""
 
     length: int
@@ -115,6 +134,10 @@ class Init:
             high = 0
         flags = low | (high << 32 if low & InitFlag.INIT_EXT else 0)
         return cls(minor, ahead, flags)
+
+    @property
+    def has_readdirplus(self) -> bool:
+        return bool(self.flags & InitFlag.DO_READDIRPLUS)
 
     @property
     def has_passthrough(self) -> bool:
@@ -162,6 +185,8 @@ class Reply:
     flags: int = 0
     offer: int | None = None
     backing: int = 0
+    # The published version whose directory a LOOKUP has found.
+    published: Place | None = None
 
 
 # In the kernel's numbers of links: one that was a directory before (a draft that became a version)
@@ -203,6 +228,44 @@ def patch(opcode: int, body: memoryview, reply: Reply) -> None:
     elif opcode in (Op.OPEN, Op.OPENDIR) and reply.flags and len(body) == _OPEN_SIZE:
         flags, _ = _OPEN_FLAGS.unpack_from(body, _OPEN_FLAGS_AT)
         _OPEN_FLAGS.pack_into(body, _OPEN_FLAGS_AT, flags | reply.flags, 0)
+
+
+# struct fuse_direntplus is a fuse_entry_out, then a fuse_dirent: ino, off, namelen, type, the name.
+_DIRENT = struct.Struct("=QQII")
+_READDIR_SIZE = struct.Struct("=I")
+_OPCODE_AT = 4
+
+
+def without_attributes(buffer: bytearray | memoryview) -> None:
+    """Make a READDIRPLUS, which libfuse does not know, a READDIR whose answer can be `widened`."""
+    _READDIR_SIZE.pack_into(buffer, _OPCODE_AT, Op.READDIR)
+    place = IN_HEADER.size + 16
+    (size,) = _READDIR_SIZE.unpack_from(buffer, place)
+    # With the shortest names, an answer gets five times as long.
+    _READDIR_SIZE.pack_into(buffer, place, size // 5)
+
+
+def widened(unique: int, names: memoryview) -> list[memoryview]:
+    """The answer to a READDIR as one to READDIRPLUS that tells of no nodes (number 0)."""
+    nothing = bytes(_ENTRY_SIZE)
+    pieces: list[bytes | memoryview] = []
+    place = 0
+    while place + _DIRENT.size <= len(names):
+        _, _, length, _ = _DIRENT.unpack_from(names, place)
+        end = place + _DIRENT.size + -(-length // 8) * 8
+        if end > len(names):
+            break  # libfuse cuts what it has where the room ends; the kernel asks for it again
+        pieces += (nothing, names[place:end])
+        place = end
+    body = b"".join(pieces)
+    header = OUT_HEADER.pack(OUT_HEADER.size + len(body), 0, unique)
+    return [memoryview(header), memoryview(body)]
+
+
+def found(body: memoryview) -> int:
+    """The node that a LOOKUP or MKDIR has found; 0 for none."""
+    node: int = _NUMBER.unpack_from(body)[0]
+    return node
 
 
 def opened(request_node: int, body: memoryview) -> tuple[int, int]:

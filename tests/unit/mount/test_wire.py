@@ -100,3 +100,20 @@ def test_an_answer_nobody_spoke_of_is_left_alone() -> None:
         wire.patch(opcode, memoryview(body), Reply())
         wire.patch(opcode, memoryview(body)[:5], Reply(valid=1, flags=1))
     assert b"\x01" * 128 == bytes(body)
+
+
+@pytest.mark.parametrize("cut", range(1, 40))
+def test_a_listing_that_is_cut_in_the_middle_of_a_name_is_widened_up_to_it(cut: int) -> None:
+    """libfuse fills the room there is, whatever of the last name that leaves out."""
+    names = [f"name {number}".encode() for number in range(5)]
+    listed = b"".join(
+        struct.pack("=QQII", 7, place, len(name), 8) + name.ljust(8, b"\0")
+        for place, name in enumerate(names, start=1)
+    )
+    room = listed[: len(listed) - cut]
+    _, body = wire.widened(9, memoryview(room))
+    whole = len(room) // 32
+    assert (whole * 160, [bytes(body[160 * n + 152 :][:6]) for n in range(whole)]) == (
+        len(body),
+        names[:whole],
+    )
