@@ -50,18 +50,22 @@ class Backing:
         """True if the blocks [first, stop) may be read."""
         return self.is_whole or self.trusted.find(b"\0", first, stop) < 0
 
-    def is_recorded(self, block: int) -> bool:
-        """True if `block` is here, written by anybody, and agrees with its checksum."""
+    def recorded(self, block: int) -> int | None:
+        """The checksum of `block` if it is here, written by anybody, and agrees with it."""
         if self.map is None:
-            return False
+            return None
         expected = self.map.recorded(block)
-        return expected is not None and expected == checksum(self.read_block(block))
+        is_right = expected is not None and expected == checksum(self.read_block(block))
+        return expected if is_right else None
 
     def read_block(self, block: int) -> bytes:
         return os.pread(self.fd, min(BLOCK, self.size - block * BLOCK), block * BLOCK)
 
-    def write_block(self, block: int, data: bytes) -> None:
-        """Put the bytes of `block` on disk, then say so; the caller holds the block."""
+    def write_block(self, block: int, data: bytes) -> int:
+        """Put the bytes of `block` on disk, then say so; their checksum.
+
+        The caller holds the block.
+        """
         block_map = self.map
         if block_map is None:
             raise OSError(errno.EROFS, "file is finished")
@@ -69,7 +73,9 @@ class Backing:
         written = 0
         while written < len(data):
             written += os.pwrite(self.fd, data[written:] if written else data, start + written)
-        block_map.record(block, checksum(data))
+        crc = checksum(data)
+        block_map.record(block, crc)
+        return crc
 
     def trust(self, block: int) -> None:
         self.trusted[block : block + 1] = _TRUSTED
