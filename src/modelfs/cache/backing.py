@@ -61,21 +61,26 @@ class Backing:
     def read_block(self, block: int) -> bytes:
         return os.pread(self.fd, min(BLOCK, self.size - block * BLOCK), block * BLOCK)
 
-    def write_block(self, block: int, data: bytes) -> int:
-        """Put the bytes of `block` on disk, then say so; their checksum.
+    def read_into(self, view: memoryview, start: int) -> None:
+        """Fill `view` with the bytes from `start` on; raises OSError if there are fewer."""
+        if os.preadv(self.fd, [view], start) < len(view):
+            raise OSError(errno.EIO, "file is shorter than it was")
 
-        The caller holds the block.
+    def write(self, first: int, data: memoryview) -> list[int]:
+        """Put the bytes of the blocks from `first` on on disk, then say so; their checksums.
+
+        The caller holds the blocks.
         """
         block_map = self.map
         if block_map is None:
             raise OSError(errno.EROFS, "file is finished")
-        start = block * BLOCK
+        start = first * BLOCK
         written = 0
         while written < len(data):
-            written += os.pwrite(self.fd, data[written:] if written else data, start + written)
-        crc = checksum(data)
-        block_map.record(block, crc)
-        return crc
+            written += os.pwrite(self.fd, data[written:], start + written)
+        crcs = [checksum(data[at : at + BLOCK]) for at in range(0, len(data), BLOCK)]
+        block_map.record(first, crcs)
+        return crcs
 
     def trust(self, block: int) -> None:
         self.trusted[block : block + 1] = _TRUSTED
@@ -87,8 +92,8 @@ class Backing:
     def claim(self, block: int) -> bool:
         return locks.claim_block(self.fd, block)
 
-    def release(self, block: int) -> None:
-        locks.release_block(self.fd, block)
+    def release(self, first: int, stop: int) -> None:
+        locks.release_blocks(self.fd, first, stop)
 
     def __del__(self) -> None:
         os.close(self.fd)

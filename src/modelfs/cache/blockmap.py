@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import os
 import struct
+from collections.abc import Sequence
 
 import google_crc32c
 
@@ -35,8 +36,8 @@ def block_count(size: int) -> int:
     return -(-size // BLOCK)
 
 
-def checksum(data: bytes) -> int:
-    return int(google_crc32c.value(data))
+def checksum(data: bytes | memoryview) -> int:
+    return int(google_crc32c.value(bytes(data)))
 
 
 class Joined:
@@ -151,10 +152,10 @@ class BlockMap:
         """Say that `block` is not here."""
         os.pwrite(self.fd, bytes(_RECORD.size), _START + _RECORD.size * block)
 
-    def record(self, block: int, crc: int) -> None:
-        """Say that `block` is here; its bytes have been written before."""
-        data = _RECORD.pack(crc, _proof(block, crc))
-        os.pwrite(self.fd, data, _START + _RECORD.size * block)
+    def record(self, first: int, crcs: Sequence[int]) -> None:
+        """Say that the blocks from `first` on are here; their bytes have been written before."""
+        records = (_RECORD.pack(crc, _proof(at, crc)) for at, crc in enumerate(crcs, first))
+        os.pwrite(self.fd, b"".join(records), _START + _RECORD.size * first)
 
 
 def _proof(block: int, crc: int) -> int:

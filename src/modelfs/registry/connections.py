@@ -121,7 +121,7 @@ class _Response(http.client.HTTPResponse):
         view: memoryview | None = getattr(self._watched, "lent", None)
         if view is None or self.fp is None or self.chunked or not self.length or size < 0:
             return super().read1(size)
-        count = self.fp.readinto1(view[: min(size, self.length)])  # type: ignore[attr-defined]
+        count = self.fp.readinto1(view[: min(size, self.length)])
         self.length -= count
         return view[:count]
 
