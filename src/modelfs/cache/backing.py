@@ -61,11 +61,6 @@ class Backing:
     def read_block(self, block: int) -> bytes:
         return os.pread(self.fd, min(BLOCK, self.size - block * BLOCK), block * BLOCK)
 
-    def read_into(self, view: memoryview, start: int) -> None:
-        """Fill `view` with the bytes from `start` on; raises OSError if there are fewer."""
-        if os.preadv(self.fd, [view], start) < len(view):
-            raise OSError(errno.EIO, "file is shorter than it was")
-
     def write(self, first: int, data: memoryview) -> list[int]:
         """Put the bytes of the blocks from `first` on on disk, then say so; their checksums.
 

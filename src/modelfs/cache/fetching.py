@@ -19,9 +19,9 @@ from dataclasses import dataclass, replace
 from modelfs.bodies import Body, Source
 from modelfs.cache.arriving import Arrival
 from modelfs.cache.backing import Backing
-from modelfs.cache.blockmap import BLOCK
+from modelfs.cache.blockmap import BLOCK, block_count
 from modelfs.cache.content import Content, Waiter, fail, runs
-from modelfs.cache.crew import BUFFER, Crew
+from modelfs.cache.crew import Crew
 from modelfs.cache.direct import expect_end, fill, read_past
 from modelfs.cache.keys import legible
 from modelfs.cache.settle import Settler
@@ -287,28 +287,42 @@ class Fetcher:
         claimed: set[int],
         left: set[int],
     ) -> None:
-        """Fetch the run of blocks [first, stop) with one request, landing one by one."""
+        """Fetch the run of blocks [first, stop) with one request, landing a few at a time."""
         content = job.content
         start, end = first * BLOCK, min(stop * BLOCK, content.size)
         self._room.reserve(end - start)
-        landed, begun = 0, time.monotonic()
+        came, landed, begun = 0, 0, time.monotonic()
+
+        def moved(count: int) -> None:
+            nonlocal came
+            came += count
+            self._crew.moved(count)
+
+        def land(view: memoryview) -> None:
+            nonlocal landed
+            at = first + landed // BLOCK
+            after = at + block_count(len(view))
+            crcs = backing.write(at, view)
+            landed += len(view)
+            backing.release(at, after)
+            claimed.difference_update(range(at, after))
+            left.difference_update(range(at, after))
+            self._serve(content, backing, content.arrived(backing, at, crcs))
+
         try:
             with self._body(job, first, stop) as body:
-                # One block first, as it may be all that somebody waits for.
-                at, step = first, 1
-                while at < stop:
-                    after = min(at + step, stop)
-                    view = buffer[: min(after * BLOCK, content.size) - at * BLOCK]
-                    fill(body, view, self._crew.moved)
-                    if after == stop:
+                # One block first: it may be all that somebody waits for.
+                for view in _views(buffer, end - start):
+                    came = 0
+                    try:
+                        fill(body, view, moved)
+                    except Error:
+                        if came >= BLOCK:
+                            land(view[: came - came % BLOCK])
+                        raise
+                    if landed + came == end - start:
                         expect_end(body)
-                    crcs = backing.write(at, view)
-                    landed += len(view)
-                    backing.release(at, after)
-                    claimed.difference_update(range(at, after))
-                    left.difference_update(range(at, after))
-                    self._serve(content, backing, content.arrived(backing, at, crcs))
-                    at, step = after, BUFFER // BLOCK
+                    land(view)
             content.pace = landed / max(time.monotonic() - begun, 1e-9)
         finally:
             self._room.refund(end - start - landed)
@@ -404,6 +418,14 @@ class Fetcher:
                 group=content.key,
                 place=content.place,
             )
+
+
+def _views(buffer: memoryview, size: int) -> Iterator[memoryview]:
+    """The pieces in which `size` bytes come by way of `buffer`."""
+    at, step = 0, BLOCK
+    while at < size:
+        yield buffer[: min(step, size - at)]
+        at, step = at + step, len(buffer)
 
 
 def _release(backing: Backing, blocks: Iterable[int]) -> None:
