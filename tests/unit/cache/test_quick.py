@@ -9,7 +9,7 @@ from pathlib import Path
 
 import google_crc32c
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cache_sources import WAIT, FakeSource, content, digests
@@ -51,6 +51,7 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     return event
 
 
+@settings(deadline=None)
 @given(
     size=st.one_of(st.integers(1, 5 * BLOCK), st.integers(1, 5).map(lambda count: count * BLOCK)),
     seed=st.randoms(use_true_random=False),
