@@ -291,7 +291,8 @@ class Fetcher:
         content = job.content
         start, end = first * BLOCK, min(stop * BLOCK, content.size)
         self._room.reserve(end - start)
-        came, landed, begun = 0, 0, time.monotonic()
+        came, landed = 0, 0
+        missing, begun = content.missing, time.monotonic()
 
         def moved(count: int) -> None:
             nonlocal came
@@ -323,7 +324,7 @@ class Fetcher:
                     if landed + came == end - start:
                         expect_end(body)
                     land(view)
-            content.pace = landed / max(time.monotonic() - begun, 1e-9)
+            content.note_pace(stop - first, missing, time.monotonic() - begun)
         finally:
             self._room.refund(end - start - landed)
 
