@@ -75,12 +75,13 @@ class Mounted:
         """Whether its process is gone, for a reason of its own."""
         return self._process is None or self._process.poll() is not None
 
-    def start(self) -> None:
+    def start(self, *more: str) -> None:
+        """Mount, by these options as well."""
         if not is_mounted(self.path):  # a dead mount is what the command itself has to clear away
             self.path.mkdir(parents=True, exist_ok=True)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                self._command,
+                [*self._command, *more],
                 env=own_environ(self._home, **self._environ),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -113,7 +114,7 @@ class Mounted:
         return own_environ(self._home, **self._environ)
 
     def kill(self) -> None:
-        """End the mount's process with no warning; its mountpoint stays, dead."""
+        """End the mount's process with no warning; its mountpoint is free soon afterwards."""
         assert self._process is not None
         process, self._process = self._process, None
         process.kill()

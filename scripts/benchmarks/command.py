@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import report
+from benchmarks import chart, report
 from benchmarks.cases import cases
-from benchmarks.measure import Case, Result, Skipped, measure
+from benchmarks.measure import Case, Missing, Result, Skipped, measure
 from benchmarks.planting import Sizes
 from benchmarks.stage import Stage
 
 # What the registry, a cache and a copy of the large file and of the small ones need at once.
-_ROOM = 8 << 30
-# Enough for a median that one disturbed round does not move.
-_ROUNDS = 5
+_ROOM, _FULL_ROOM = 8 << 30, 20 << 30
+_PICTURE = "performance.png"
+# Enough for a median that one disturbed round does not move; more where there is the time.
+_ROUNDS, _FULL_ROUNDS = 3, 5
 
 
 def main(root: Path, words: Sequence[str]) -> int:
@@ -34,20 +36,31 @@ def main(root: Path, words: Sequence[str]) -> int:
         for case in cases(sizes):
             print(f"{case.name:24} {case.what}; rival: {case.rival}")
         return 0 if options.list else 2
+    if options.chart or options.write_docs:
+        try:
+            chart.library()
+        except Skipped as exc:
+            print(f"bench: there will be no picture: {exc}", file=sys.stderr)
+            return 1
     # Not the system's temporary directory, which may be memory: what is read comes from a disk.
     folder = Path(options.folder or root / ".bench")
     folder.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix="run-") as name:
-        if not options.small and shutil.disk_usage(name).free < _ROOM:
-            print(f"bench: {folder} needs {_ROOM >> 30} GiB; --small needs less", file=sys.stderr)
+        room = 0 if options.small else _FULL_ROOM if options.full else _ROOM
+        if shutil.disk_usage(name).free < room:
+            print(f"bench: {folder} needs {room >> 30} GiB; --small needs less", file=sys.stderr)
             return 1
         with Stage(root, Path(name), sizes) as stage:
-            results, skipped = _measured(stage, chosen, options)
-    page = report.page(results, skipped, _command(options))
-    print(page if options.markdown else f"\n{report.table(results, skipped)}")
+            results, missing = _measured(stage, chosen, options)
+    page = report.page(results, missing, _command(options), report.described(root))
+    print(page if options.markdown else f"\n{report.table(results, missing)}")
     if options.write_docs:
-        report.write_into(root / "docs" / "performance.md", page)
-    return 0
+        docs = root / "docs"
+        chart.draw(results, docs / _PICTURE, report.described(root))
+        report.write_into(docs / "performance.md", f"{page}\n\n![The ratios]({_PICTURE})")
+    if options.chart:
+        chart.draw(results, Path(options.chart), report.described(root))
+    return int(any(case.is_failure for case in missing))
 
 
 def _command(options: argparse.Namespace) -> str:
@@ -57,25 +70,28 @@ def _command(options: argparse.Namespace) -> str:
         words.append("--small")
     if options.full:
         words.append("--full")
-    if options.rounds != _ROUNDS:
+    if options.rounds:
         words.append(f"--rounds {options.rounds}")
     return " ".join(words)
 
 
 def _measured(
     stage: Stage, chosen: Sequence[Case[Stage]], options: argparse.Namespace
-) -> tuple[list[Result], list[tuple[str, str]]]:
+) -> tuple[list[Result], list[Missing]]:
     results: list[Result] = []
-    skipped: list[tuple[str, str]] = []
+    missing: list[Missing] = []
     begin = time.monotonic()
-    for name, value in report.machine().items():
+    rounds = options.rounds or (_FULL_ROUNDS if options.full else _ROUNDS)
+    for name, value in report.machine(stage.root).items():
         _say(options, f"{name}: {value}")
     for case in chosen:
         try:
-            result = measure(case, stage, options.rounds)
-        except Skipped as exc:
-            _say(options, f"{case.name}: skipped: {exc}")
-            skipped.append((case.name, str(exc)))
+            result = measure(case, stage, rounds)
+        except (Skipped, RuntimeError, OSError, subprocess.SubprocessError) as exc:
+            # The others can be measured all the same; but only what was left out is no failure.
+            word = "left out" if isinstance(exc, Skipped) else "failed"
+            _say(options, f"{case.name}: {word}: {exc}")
+            missing.append(Missing(case, str(exc), not isinstance(exc, Skipped)))
             continue
         results.append(result)
         line = report.as_json(result)
@@ -84,7 +100,7 @@ def _measured(
             with open(options.json, "a") as file:
                 file.write(line + "\n")
     _say(options, f"{len(results)} cases in {time.monotonic() - begin:.0f} s")
-    return results, skipped
+    return results, missing
 
 
 def _say(options: argparse.Namespace, line: str) -> None:
@@ -100,11 +116,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--case", action="append", metavar="NAME", help="only cases like NAME")
     parser.add_argument(
-        "--rounds", type=int, default=_ROUNDS, metavar="N", help="at most (default %(default)s)"
+        "--rounds",
+        type=int,
+        metavar="N",
+        help=f"at most (default {_ROUNDS}, with --full {_FULL_ROUNDS})",
     )
     parser.add_argument("--json", metavar="FILE", help="append a line for each case to FILE")
     parser.add_argument("--markdown", action="store_true", help="print nothing but the page's part")
-    parser.add_argument("--write-docs", action="store_true", help="into docs/performance.md")
+    parser.add_argument(
+        "--write-docs", action="store_true", help="into docs/performance.md and .png"
+    )
+    parser.add_argument("--chart", metavar="FILE", help="draw the ratios; FILE ends in .png, say")
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--small", action="store_true", help="a sixteenth of the sizes, for a try")
     size.add_argument("--full", action="store_true", help="1 GiB of all that is large")

@@ -7,14 +7,15 @@ of them, say more. Knows neither modelfs nor what is measured.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
 
 S = TypeVar("S")
 
-# Does one run and says how many seconds the part took that counts.
+# Does one run and says how many seconds the part took that counts; or how much it used of what
+# the case's unit says.
 Side = Callable[[], float]
 
 
@@ -24,36 +25,44 @@ class Skipped(Exception):
 
 @dataclass(frozen=True)
 class Pair:
-    """Both sides of a case, set up. `check` is called once, and raises if a side read wrong."""
+    """Both sides of a case, set up. `check` is called once, and raises if a side read wrong.
+
+    `parts` are what the sides note besides, by name: what a time is made of.
+    """
 
     ours: Side
     rival: Side
-    check: Callable[[], None]
+    check: Callable[[], None] = lambda: None
+    parts: Mapping[str, list[float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Case(Generic[S]):
     """Something to measure: `set_up` gets it ready on a stage and takes it away again.
 
-    `rounds` is the most that this case is given, for those that take long.
+    `bar` is the ratio to reach, if one is set. `rounds` is the most that this case is given, for
+    those that take long. `unit` is of what both sides tell.
     """
 
     name: str
     what: str
     rival: str
     set_up: Callable[[S], AbstractContextManager[Pair]]
+    bar: float | None = None
     rounds: int = 99
+    unit: str = "s"
     # How many files it handles, where the times of several cases are compared by that.
     files: int = 0
 
 
 @dataclass(frozen=True)
 class Result:
-    """The seconds of each round, ours and the rival's in the same place."""
+    """What each round gave, ours and the rival's in the same place."""
 
-    case: Case[object]
+    case: Case[Any]
     ours: Sequence[float]
     rival: Sequence[float]
+    parts: Mapping[str, Sequence[float]]
 
     @property
     def ratios(self) -> list[float]:
@@ -64,15 +73,29 @@ class Result:
     def ratio(self) -> float:
         return statistics.median(self.ratios)
 
+    @property
+    def is_met(self) -> bool | None:
+        """Whether the median reaches the bar; None where none is set."""
+        return None if self.case.bar is None else self.ratio >= self.case.bar
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A case without a result, and why: something is not there, or it failed."""
+
+    case: Case[Any]
+    why: str
+    is_failure: bool
+
 
 def measure(case: Case[S], stage: S, rounds: int) -> Result:
     """Run both sides of `case` in turns, so that what disturbs the machine disturbs both."""
-    seconds: tuple[list[float], list[float]] = ([], [])
+    values: tuple[list[float], list[float]] = ([], [])
     with case.set_up(stage) as pair:
         for number in range(min(rounds, case.rounds)):
             turns = [(0, pair.ours), (1, pair.rival)]
             for side, run in turns if number % 2 else reversed(turns):
-                seconds[side].append(run())
+                values[side].append(run())
             if number == 0:
                 pair.check()
-    return Result(case, *seconds)  # type: ignore[arg-type]
+    return Result(case, *values, pair.parts)

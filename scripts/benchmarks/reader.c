@@ -1,9 +1,9 @@
-/* Reads at random places of a file, and tells how many seconds that took.
+/* Reads at places spread over a file for a while, and tells how many seconds one read took.
 
-       reader FILE SIZE COUNT THREADS
+       reader FILE SIZE SECONDS THREADS
 
-   COUNT reads of SIZE bytes, shared out to THREADS. In C, because four threads of Python would
-   wait for each other more than for the file. */
+   Reads of SIZE bytes by THREADS, no place twice before all were read. In C, because four threads
+   of Python would wait for each other more than for the file. */
 
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -15,51 +15,65 @@
 #include <time.h>
 #include <unistd.h>
 
+/* Reads between two looks at the clock. */
+enum { BATCH = 32 };
+
 static const char *path;
 static size_t size;
-static long each, blocks;
-static pthread_barrier_t ready;
+static long blocks, stride, threads;
+static double duration;
+static pthread_barrier_t all;
 
 static void die(const char *what) {
     perror(what);
     exit(1);
 }
 
+static double now(void) {
+    struct timespec found;
+    clock_gettime(CLOCK_MONOTONIC, &found);
+    return (double)found.tv_sec + (double)found.tv_nsec / 1e9;
+}
+
+static long divisor(long one, long other) { return other ? divisor(other, one % other) : one; }
+
 static void *reading(void *argument) {
-    uint64_t state = 0x9E3779B97F4A7C15u * ((uintptr_t)argument + 1);
+    long first = (intptr_t)argument, number = 0;
     char *buffer = malloc(size);
     int fd = open(path, O_RDONLY);
     if (fd < 0 || !buffer) die(path);
     posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM);
-    pthread_barrier_wait(&ready);
-    for (long number = 0; number < each; number++) {
-        state ^= state << 13, state ^= state >> 7, state ^= state << 17;
-        off_t place = (off_t)(state % (uint64_t)blocks) * (off_t)size;
-        if (pread(fd, buffer, size, place) != (ssize_t)size) die(path);
+    pthread_barrier_wait(&all);
+    for (double end = now() + duration; now() < end;) {
+        for (int left = BATCH; left; left--, number++) {
+            long block = (first + number * threads) % blocks * stride % blocks;
+            if (pread(fd, buffer, size, (off_t)block * (off_t)size) != (ssize_t)size) die(path);
+        }
     }
-    pthread_barrier_wait(&ready);
     close(fd);
     free(buffer);
-    return NULL;
+    return (void *)(intptr_t)number;
 }
 
 int main(int count, char **words) {
     if (count != 5) return 2;
     path = words[1], size = strtoul(words[2], NULL, 10);
-    int threads = atoi(words[4]);
-    each = atol(words[3]) / threads;
+    duration = atof(words[3]), threads = atol(words[4]);
     struct stat found;
-    if (stat(path, &found) || size == 0 || (blocks = found.st_size / (off_t)size) == 0) die(path);
-    pthread_barrier_init(&ready, NULL, (unsigned)threads + 1);
+    if (stat(path, &found) || !size || (blocks = found.st_size / (off_t)size) == 0) die(path);
+    for (stride = (long)((double)blocks * 0.618) | 1; divisor(stride, blocks) != 1;) stride++;
+    pthread_barrier_init(&all, NULL, (unsigned)threads + 1);
     pthread_t *started = calloc((size_t)threads, sizeof *started);
     for (intptr_t number = 0; number < threads; number++)
         if (pthread_create(&started[number], NULL, reading, (void *)number)) die("thread");
-    struct timespec begin, end;
-    pthread_barrier_wait(&ready);
-    clock_gettime(CLOCK_MONOTONIC, &begin);
-    pthread_barrier_wait(&ready);
-    clock_gettime(CLOCK_MONOTONIC, &end);
-    for (int number = 0; number < threads; number++) pthread_join(started[number], NULL);
-    printf("%.9f\n", (double)(end.tv_sec - begin.tv_sec) + (double)(end.tv_nsec - begin.tv_nsec) / 1e9);
+    pthread_barrier_wait(&all);
+    double begin = now();
+    long reads = 0;
+    for (long number = 0; number < threads; number++) {
+        void *done;
+        pthread_join(started[number], &done);
+        reads += (intptr_t)done;
+    }
+    printf("%.12f\n", (now() - begin) / (double)reads);
     return 0;
 }

@@ -7,7 +7,9 @@ import json
 import shutil
 import subprocess
 import time
+import urllib.request
 from pathlib import Path
+from typing import cast
 from urllib.parse import quote, urlsplit
 
 from benchmarks.measure import Skipped
@@ -15,6 +17,10 @@ from benchmarks.planting import FRAMEWORK, MODEL, OWNER
 from benchmarks.stage import Stage
 
 _DEADLINE = 300.0
+
+_LIST = "/v1/models.ModelApiService/ListModelInstanceVersionFiles"
+# As many as a mount asks for.
+_PAGE = 200
 
 # Calls the function of kagglehub that the first word names with the others.
 _KAGGLEHUB = """
@@ -26,9 +32,9 @@ print(json.dumps([time.perf_counter() - begin, result]))
 """
 
 
-def address(stage: Stage, slug: str, path: str) -> str:
-    """The signed address of a file's bytes, as the registry gives it to every client."""
-    registry = urlsplit(stage.url)
+def address(stage: Stage, slug: str, path: str, url: str = "") -> str:
+    """The signed address of a file's bytes, as the registry (at `url`) gives it to every client."""
+    registry = urlsplit(url or stage.url)
     connection = http.client.HTTPConnection(str(registry.netloc), timeout=_DEADLINE)
     try:
         version = f"{OWNER}/{MODEL}/{FRAMEWORK}/{slug}/1"
@@ -43,6 +49,33 @@ def address(stage: Stage, slug: str, path: str) -> str:
     return location
 
 
+def pages(stage: Stage, slug: str) -> float:
+    """Seconds that the registry takes to tell all files of a version, page by page."""
+    registry = urlsplit(stage.url)
+    message = {
+        "ownerSlug": OWNER,
+        "modelSlug": MODEL,
+        "framework": FRAMEWORK,
+        "instanceSlug": slug,
+        "versionNumber": 1,
+        "pageSize": _PAGE,
+    }
+    token, seconds = "", 0.0
+    connection = http.client.HTTPConnection(str(registry.netloc), timeout=_DEADLINE)
+    try:
+        while True:
+            body = json.dumps({**message, "pageToken": token})
+            begin = time.perf_counter()
+            connection.request("POST", _LIST, body, {"Content-Type": "application/json"})
+            answer = connection.getresponse().read()
+            seconds += time.perf_counter() - begin
+            token = json.loads(answer).get("nextPageToken", "")
+            if not token:
+                return seconds
+    finally:
+        connection.close()
+
+
 def first_byte(url: str) -> tuple[float, bytes]:
     """Seconds for one ranged GET of one byte, over a new connection; and the byte."""
     parts = urlsplit(url)
@@ -54,6 +87,12 @@ def first_byte(url: str) -> tuple[float, bytes]:
         return time.perf_counter() - begin, answer
     finally:
         connection.close()
+
+
+def counts(url: str) -> dict[str, int]:
+    """What a distant server (mounts.py) was asked for and has sent: requests, bytes."""
+    with urllib.request.urlopen(f"{url}/.counts", timeout=_DEADLINE) as answer:
+        return cast(dict[str, int], json.load(answer))
 
 
 def curl(url: str, size: int, ranges: int, folder: Path) -> float:
@@ -82,12 +121,12 @@ def curl(url: str, size: int, ranges: int, folder: Path) -> float:
 class Official:
     """The official clients, unmodified, in the environment that scripts/clients makes."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, url: str = "") -> None:
         self._programs = stage.root / ".clients" / "current" / "bin"
         self._environ = {
             **stage.environ,
             "KAGGLE_API_ENVIRONMENT": "LOCALHOST",
-            "HTTP_PROXY": stage.url,
+            "HTTP_PROXY": url or stage.url,
             "KAGGLE_USERNAME": "bench",
             "KAGGLE_KEY": "any",
         }

@@ -1,4 +1,4 @@
-"""The cases of what is written and run: drafts, publishing, and the start of the program."""
+"""The cases of what is written and run: drafts, publishing, commands, the start of the program."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from benchmarks import reading
+from benchmarks import mounts, reading
+from benchmarks.cold import DELAY
 from benchmarks.measure import Case, Pair
-from benchmarks.planting import FRAMEWORK, MODEL, OWNER, Sizes
+from benchmarks.planting import FILE, FRAMEWORK, MODEL, OWNER, Sizes
+from benchmarks.reading import expect
 from benchmarks.rivals import Official
 from benchmarks.stage import MODELFS, Mounted, Stage
 
 # An instance that is there already; its next versions are what is published.
 _SLUG = "many-1"
+_FETCHED = "medium"
 _DEADLINE = 120.0
 _SMALL = 10_000
 
@@ -34,28 +37,39 @@ def cases(sizes: Sizes) -> list[Case[Stage]]:
     """All cases of this module, in the order of the table."""
     large, many, below = _large, partial(_many, ""), partial(_many, "data")
     native, small = "a directory of the same disk", f"{sizes.parts:,} small files"
+    eight = "8 large files"
     found = [
         Case(
-            "draft-large", "cp -r of 8 large files into a draft", native, partial(_draft, large), 3
-        ),
-        Case("draft-many", f"cp -r of {small}", native, partial(_draft, many), 3),
+            f"draft-{name}", f"cp -r of {what} into a draft", native, partial(_draft, make), None, 3
+        )
+        for name, what, make in (("large", eight, large), ("many", small, many))
     ]
     skipping, packing, hub = "kaggle … create -r skip", "kaggle … -r tar", "kagglehub.model_upload"
-    for name, what, source, rival, publish, rounds in (
-        ("large-kaggle", "publish 8 large files", large, skipping, _skip, 2),
-        ("large-kagglehub", "the same", large, hub, _hub, 2),
-        # Up to a quarter of a minute a round.
-        ("many-kaggle", f"publish {small}", many, skipping, _skip, 1),
-        ("many-kaggle-tar", "the same, in a folder", below, packing, _tar, 1),
-        ("many-kagglehub", f"publish {small}", many, hub, _hub, 1),
+    away = f"{small}, 20 ms away"
+    for name, what, source, rival, publish, delay, bar, rounds in (
+        ("large-kaggle", eight, large, skipping, _skip, 0, None, 2),
+        ("large-kagglehub", eight, large, hub, _hub, 0, None, 2),
+        ("many-kaggle", small, many, skipping, _skip, 0, None, 2),
+        ("many-kaggle-tar", f"{small} in a folder", below, packing, _tar, 0, None, 2),
+        ("many-kagglehub", small, many, hub, _hub, 0, None, 2),
+        ("far-large-kaggle", f"{eight}, 20 ms away", large, skipping, _skip, DELAY, 2, 2),
+        ("far-large-kagglehub", f"{eight}, 20 ms away", large, hub, _hub, DELAY, 2, 2),
+        # Up to a minute a round.
+        ("far-many-kaggle", away, many, skipping, _skip, DELAY, 5, 1),
+        ("far-many-kagglehub", away, many, hub, _hub, DELAY, 5, 1),
     ):
-        set_up = partial(_published, source, publish)
-        found.append(Case(f"publish-{name}", what, rival, set_up, rounds))
-    found += [
+        set_up = partial(_published, source, publish, delay)
+        found.append(Case(f"publish-{name}", f"publish {what}", rival, set_up, bar, rounds))
+    create, download = "versions create", "versions download --untar"
+    return [
+        *found,
+        Case("versions-create", f"modelfs … {create}", f"kaggle … {create}", _created, rounds=3),
+        Case(
+            "versions-download", f"modelfs … {download}", f"kaggle … {download}", _fetched, rounds=3
+        ),
         Case("start", "modelfs --help", "kaggle --help", _started),
         Case("start-mount", "modelfs mount, until it serves", "kaggle --help", _mounted),
     ]
-    return found
 
 
 # What is written.
@@ -110,7 +124,7 @@ def _draft(make: Source, stage: Stage) -> Iterator[Pair]:
         yield Pair(
             lambda: written(mount.instance(_SLUG) / "draft"),
             lambda: written(stage.directory / "copy"),
-            lambda: _expect(seen, [_digests(source)] * 2),
+            lambda: expect(seen, [_digests(source)] * 2),
         )
     shutil.rmtree(source)
 
@@ -119,25 +133,28 @@ def _draft(make: Source, stage: Stage) -> Iterator[Pair]:
 
 
 @contextmanager
-def _published(make: Source, publish: Publish, stage: Stage) -> Iterator[Pair]:
+def _published(make: Source, publish: Publish, delay: float, stage: Stage) -> Iterator[Pair]:
     """A folder becomes the next version of an instance; each round makes two, one on each side."""
     stage.planted(_SLUG)
-    source, official = make(stage), Official(stage)
+    registry = mounts.distant(stage, delay) if delay else stage.url
+    source, official = make(stage), Official(stage, registry)
     expected = _digests(source)
-
-    def checked(run: Callable[[], float]) -> float:
-        before, _ = stage.newest(_SLUG)
-        seconds = run()
-        _expect(stage.newest(_SLUG), (before + 1, expected))
-        return seconds
-
-    with stage.mount() as mount:
+    with stage.mount(url=registry) as mount:
         yield Pair(
-            lambda: checked(lambda: _by_notes(mount, source, stage.fresh("draft").name)),
-            lambda: checked(lambda: publish(official, source)),
-            lambda: None,
+            lambda: _one_more(
+                stage, expected, lambda: _by_notes(mount, source, stage.fresh("draft").name)
+            ),
+            lambda: _one_more(stage, expected, lambda: publish(official, source)),
         )
     shutil.rmtree(source)
+
+
+def _one_more(stage: Stage, expected: dict[str, str], run: Callable[[], float]) -> float:
+    """Seconds of a `run` that publishes one version with the `expected` files."""
+    before, _ = stage.newest(_SLUG)
+    seconds = run()
+    expect(stage.newest(_SLUG), (before + 1, expected))
+    return seconds
 
 
 def _by_notes(mount: Mounted, source: Path, name: str) -> float:
@@ -153,10 +170,15 @@ def _by_notes(mount: Mounted, source: Path, name: str) -> float:
     return time.perf_counter() - begin
 
 
-def _create(mode: str, official: Official, folder: Path) -> float:
+def _creating(mode: str, folder: Path) -> tuple[str | Path, ...]:
+    """The words of the command, which both clients have."""
     instance = f"{OWNER}/{MODEL}/{FRAMEWORK}/{_SLUG}"
     words = ("models", "instances", "versions", "create", instance)
-    return official.kaggle(*words, "-p", folder, "-n", "notes", "-r", mode, "-q")
+    return (*words, "-p", folder, "-n", "notes", "-r", mode, "-q")
+
+
+def _create(mode: str, official: Official, folder: Path) -> float:
+    return official.kaggle(*_creating(mode, folder))
 
 
 _skip, _tar = partial(_create, "skip"), partial(_create, "tar")
@@ -166,13 +188,57 @@ def _hub(official: Official, folder: Path) -> float:
     return official.upload(_SLUG, folder)
 
 
+# The commands that both clients have.
+
+
+@contextmanager
+def _created(stage: Stage) -> Iterator[Pair]:
+    stage.planted(_SLUG)
+    source, official = _large(stage), Official(stage)
+    expected, words = _digests(source), _creating("skip", source)
+    yield Pair(
+        lambda: _one_more(stage, expected, lambda: _modelfs(stage, *words, *_registry(stage))),
+        lambda: _one_more(stage, expected, lambda: official.kaggle(*words)),
+    )
+    shutil.rmtree(source)
+
+
+@contextmanager
+def _fetched(stage: Stage) -> Iterator[Pair]:
+    """A version as a folder, where none was and nothing is cached."""
+    expected = {FILE: stage.planted(_FETCHED).files[FILE].digests.sha256}
+    official = Official(stage)
+    version = f"{OWNER}/{MODEL}/{FRAMEWORK}/{_FETCHED}/1"
+    words = ("models", "instances", "versions", "download", version, "--untar", "-q", "-p")
+
+    def into_folder(run: Callable[[Path], float]) -> float:
+        folder = stage.fresh("fetched")
+        seconds = run(folder)
+        expect(_digests(folder), expected)
+        shutil.rmtree(folder)
+        return seconds
+
+    def rival() -> float:
+        return into_folder(lambda folder: official.kaggle(*words, folder))
+
+    rival()  # the server packs a version when it is first asked for; only the first one waits
+    yield Pair(
+        lambda: into_folder(lambda folder: _modelfs(stage, *words, folder, *_registry(stage))),
+        rival,
+    )
+
+
+def _registry(stage: Stage) -> tuple[str, ...]:
+    return "--registry", f"kaggle+{stage.url}"
+
+
 # The program.
 
 
 @contextmanager
 def _started(stage: Stage) -> Iterator[Pair]:
     official = Official(stage)
-    yield Pair(lambda: _modelfs(stage, "--help"), lambda: official.kaggle("--help"), lambda: None)
+    yield Pair(lambda: _modelfs(stage, "--help"), lambda: official.kaggle("--help"))
 
 
 @contextmanager
@@ -182,13 +248,12 @@ def _mounted(stage: Stage) -> Iterator[Pair]:
     cache = stage.fresh("cache")
 
     def ours() -> float:
-        registry = f"kaggle+{stage.url}"
-        seconds = _modelfs(stage, "mount", path, "--registry", registry, "--cache-dir", cache)
-        _expect(os.path.ismount(path), True)
+        seconds = _modelfs(stage, "mount", path, *_registry(stage), "--cache-dir", cache)
+        expect(os.path.ismount(path), True)
         _modelfs(stage, "umount", path)
         return seconds
 
-    yield Pair(ours, lambda: official.kaggle("--help"), lambda: None)
+    yield Pair(ours, lambda: official.kaggle("--help"))
 
 
 def _modelfs(stage: Stage, *words: str | Path) -> float:
@@ -202,10 +267,3 @@ def _modelfs(stage: Stage, *words: str | Path) -> float:
         timeout=_DEADLINE,
     )
     return time.perf_counter() - begin
-
-
-def _expect(found: object, expected: object) -> None:
-    if found != expected:
-        raise RuntimeError(
-            f"what was written is wrong: {str(found)[:200]}, not {str(expected)[:200]}"
-        )

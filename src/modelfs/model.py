@@ -13,6 +13,8 @@ T = TypeVar("T")
 
 # Reachable by name in every version and draft, listed in none: ours, so a file may not be in it.
 RESERVED = ".modelfs"
+# What a file system cannot count any more.
+_SIZES = 1 << 63
 NOTES = "NOTES"
 
 
@@ -126,6 +128,8 @@ def _file_fault(
         return f"the name {RESERVED} is ours"
     if file.size < 0:
         return f"its size is negative: {file.size}"
+    if file.size >= _SIZES:
+        return f"no file is that large: {file.size}"
     if file.path in kept:
         return "it is listed twice"
     if file.path in directories or any(parent in kept for parent in parents):

@@ -160,6 +160,8 @@ def test_status_of_what_is_no_mount_is_a_usage_error(mount: Mounted, tmp_path: P
 
 
 def test_a_dead_mount_is_shown_as_such_until_it_is_cleared_away(mount: Mounted) -> None:
+    mount.stop()
+    mount.start("--no-watchdog")
     draft_in(mount.path, f"{TOY}/1")
     mount.kill()
     blocks = mount.run("status").stdout.split("\n\n")

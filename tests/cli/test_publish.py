@@ -132,6 +132,8 @@ def test_nothing_to_publish_is_a_usage_error(mount: Mounted, tmp_path: Path) -> 
 
 
 def test_a_mount_that_was_killed_is_named(mount: Mounted) -> None:
+    mount.stop()
+    mount.start("--no-watchdog")
     draft = draft_in(mount, notes="the first")
     mount.kill()
     done = mount.run("publish", draft)

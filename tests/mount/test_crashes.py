@@ -56,7 +56,7 @@ def test_who_uses_a_mount_that_has_died_is_told_at_once(
     serve: Serve, mounted: Mount, tmp_path: Path
 ) -> None:
     plant(tmp_path / "registry", [MODEL])
-    mount = mounted(serve())
+    mount = mounted(serve(), "--no-watchdog")  # which would free the mountpoint
     version = mount.path / VERSION
     fd = os.open(version / "00", os.O_RDONLY)
     assert FILES["00"][:10] == os.read(fd, 10)

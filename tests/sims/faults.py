@@ -34,7 +34,8 @@ def _etag(content: bytes) -> str:
     return hashlib.md5(content).hexdigest()
 
 
-def _fields(request: Request, content: bytes) -> dict[str, str]:
+def right_fields(request: Request, content: bytes) -> dict[str, str]:
+    """The headers of a right answer."""
     start, stop = request.range or (0, len(content))
     fields = {
         "Content-Length": str(stop - start),
@@ -54,13 +55,13 @@ def _body(request: Request, content: bytes) -> bytes:
 
 def good(request: Request, content: bytes) -> Script:
     status = 206 if request.range else 200
-    return [head(status, _fields(request, content)) + _body(request, content)]
+    return [head(status, right_fields(request, content)) + _body(request, content)]
 
 
 def _half(end: Step) -> Fault:
     def script(request: Request, content: bytes) -> Script:
         body = _body(request, content)
-        return [head(206, _fields(request, content)) + body[: len(body) // 2], end]
+        return [head(206, right_fields(request, content)) + body[: len(body) // 2], end]
 
     return script
 
@@ -80,7 +81,7 @@ def _too_much(request: Request, content: bytes) -> Script:
 
 def _zipped(request: Request, content: bytes) -> Script:
     body = gzip.compress(_body(request, content))
-    fields = _fields(request, content) | {
+    fields = right_fields(request, content) | {
         "Content-Encoding": "gzip",
         "Content-Length": str(len(body)),
     }
@@ -90,26 +91,26 @@ def _zipped(request: Request, content: bytes) -> Script:
 def _shifted(request: Request, content: bytes) -> Script:
     """The right number of bytes, from elsewhere, and it says so."""
     start, stop = request.range or (0, len(content))
-    fields = _fields(request, content)
+    fields = right_fields(request, content)
     fields["Content-Range"] = f"bytes {start + 1}-{stop}/{len(content)}"
     return [head(206, fields) + _body(request, content)]
 
 
 def _other_size(request: Request, content: bytes) -> Script:
     start, stop = request.range or (0, len(content))
-    fields = _fields(request, content)
+    fields = right_fields(request, content)
     fields["Content-Range"] = f"bytes {start}-{stop - 1}/{len(content) + 1}"
     return [head(206, fields) + _body(request, content)]
 
 
 def _no_range(request: Request, content: bytes) -> Script:
-    fields = _fields(request, content)
+    fields = right_fields(request, content)
     del fields["Content-Range"]
     return [head(206, fields) + _body(request, content)]
 
 
 def _long(request: Request, content: bytes) -> Script:
-    fields = _fields(request, content) | {"Content-Length": str(len(content) * 2)}
+    fields = right_fields(request, content) | {"Content-Length": str(len(content) * 2)}
     return [head(206, fields) + _body(request, content), DROP]
 
 

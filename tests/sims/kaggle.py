@@ -8,6 +8,7 @@ here one that differs in its port. Counts what it is asked.
 from __future__ import annotations
 
 import itertools
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from modelfs.registry import frameworks, metadata
 from sims import faults
 from sims.content import MOMENT, Instance, Model
 from sims.raw import RawServer, Request, Script, json_reply, redirect, reply
+from sims.relay import Answered, Meddle
 
 _PAGE = 2
 DATE = datetime.fromtimestamp(MOMENT, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
@@ -34,6 +36,8 @@ class Kaggle:
         self.is_down = False
         # What the API says to everything, if it is not what it should.
         self.refusal: Script | None = None
+        # What stands before the API, if anything does.
+        self.meddle: Meddle | None = None
         # How the storage answers, and what versions of a model list besides their files.
         self.storage: faults.Fault = faults.good
         self.listed_besides: Mapping[str, Sequence[dict[str, object]]] = {}
@@ -51,6 +55,11 @@ class Kaggle:
         """What was asked so far: methods of the API, and GET for the storage."""
         names = [request.path.rpartition("/")[2] for request in self._api.requests]
         return Counter(names) + Counter(GET=len(self._storage.requests))
+
+    @property
+    def fetched(self) -> list[Request]:
+        """What the storage was asked for."""
+        return self._storage.requests
 
     def clear(self) -> None:
         self._api.requests.clear()
@@ -73,6 +82,11 @@ class Kaggle:
     # The API
 
     def _answer(self, request: Request) -> Script:
+        if self.meddle is not None:
+            return self.meddle(request, lambda asked: Answered.of(self._right(asked)))
+        return self._right(request)
+
+    def _right(self, request: Request) -> Script:
         if self.is_down:
             return reply(503, faults.HTML)
         if self.refusal is not None:
@@ -81,6 +95,8 @@ class Kaggle:
         if given and given != f"Bearer {self.token}":
             return json_reply({"code": 401, "message": "Unauthenticated"}, 401)
         message = request.message
+        if not re.fullmatch("[0-9]{1,9}", str(message.get("pageToken") or 0)):
+            return json_reply({"code": 400, "message": "Page token is not valid"}, 400)
         method = request.path.rpartition("/")[2]
         if method == "Hello":
             return json_reply({"userName": self.user} if given else {"code": 401})
@@ -143,7 +159,10 @@ class Kaggle:
     def _bytes(self, request: Request) -> Script:
         path, _, query = request.target.partition("?")
         assert "authorization" not in request.headers
-        if int(query.rpartition("=")[2]) < self.valid_from:
+        signature = query.rpartition("=")[2]
+        if not signature.isdigit():
+            return reply(404)
+        if int(signature) < self.valid_from:
             return reply(400, b"<Error><Code>ExpiredToken</Code></Error>")
         owner, slug, framework, name, number, file = unquote(path).strip("/").split("/", 5)
         for model in self.models:

@@ -19,6 +19,16 @@ class Answered:
     headers: Mapping[str, str]
     body: bytes
 
+    @classmethod
+    def of(cls, script: Script) -> Answered:
+        """What a script of one step says."""
+        (step,) = script
+        assert isinstance(step, bytes)
+        first, _, body = step.partition(b"\r\n\r\n")
+        status, *lines = first.decode("latin-1").split("\r\n")
+        told = dict(line.split(": ", 1) for line in lines)
+        return cls(int(status.split()[1]), told, body)
+
     @property
     def script(self) -> Script:
         return [head(self.status, self.headers) + self.body]

@@ -225,7 +225,7 @@ class Client:
         if manifest.rejected:
             first = manifest.rejected[0]
             raise Corrupt(
-                f"{version} lists what no directory can hold: {first.path}: {first.reason}"
+                f"{version} lists what no directory can hold, {first.path!r:.100}: {first.reason}"
             )
         chosen = _chosen(version, manifest, tuple(files), tuple(patterns))
         target = Path(directory).expanduser().absolute()

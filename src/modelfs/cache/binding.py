@@ -47,7 +47,9 @@ class Name:
 
     @property
     def has_failed(self) -> bool:
-        return self.content is not None and self.content.failure is not None
+        """What it was taken to stand for may not be what it is."""
+        content = self.content
+        return content is not None and (content.failure is not None or content.is_contested)
 
     def enqueue(self, waiter: Waiter) -> bool:
         """Wait for the content to be known; True if the caller has to find out."""
@@ -166,9 +168,11 @@ class Binder:
             self._fetcher.want(content, each.source, found)
         self._show(name, content)
         # Not before: another process that knows would ask for the same bytes at once.
-        if content.failure is None:
+        if not content.is_doubtful:
             known = self._log.find(name.hash, name.size)
             self._log.add(name.hash, Known(name.size, told, known.seen if known else ""))
+        if content.is_doubtful:  # by now; who has closed the file has not seen this line
+            self._log.forget(name.hash)
 
     def _show(self, name: Name, content: Content) -> None:
         for waiter in name.show(content):

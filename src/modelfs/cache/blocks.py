@@ -158,11 +158,14 @@ class BlockCache:
         digests = legible(digests)
         with self._lock:
             name = self._names.get(identity)
-            if name is not None and (name.size != size or name.has_failed):
+            has_failed = name is not None and name.has_failed
+            if has_failed or (name is not None and name.size != size):
                 name = None
             if name is None:
                 name = self._names[identity] = Name(identity, size, source, place)
             name.users += 1
+        if has_failed:
+            self._log.forget(name.hash)
         if name.content is None and size and (key := self._key(identity, size, digests)):
             name.show(self._acquire(name, key, digests))
         return CachedFile(
@@ -331,6 +334,8 @@ class BlockCache:
             self._log.add(name, Known(content.size, told, value))
 
     def _close(self, name: Name) -> None:
+        if name.content is not None and name.content.is_doubtful:
+            self._log.forget(name.hash)
         with self._lock:
             name.users -= 1
             if name.users:

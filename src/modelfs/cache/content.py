@@ -124,6 +124,8 @@ class Content:
         self.users = 0
         # Set when the bytes were wrong twice; whoever opens later starts with another Content.
         self.failure: Corrupt | None = None
+        # Did the registry say something else about them when it was last asked?
+        self.is_contested = False
         # Reads past the cache, one at a time (see direct).
         self.direct: deque[Waiter] = deque()
         self.is_direct = False
@@ -164,8 +166,18 @@ class Content:
 
     def agree(self, told: Digests) -> None:
         """Raises Corrupt if the registry now says something else about these bytes."""
-        if name := disagreement(self.digests, told):
+        name = disagreement(self.digests, told)
+        if told:
+            self.is_contested = bool(name)
+        if name:
             raise Corrupt(f"the registry now tells another {name}: {getattr(told, name)}")
+
+    @property
+    def is_doubtful(self) -> bool:
+        """True if what the registry told of the bytes may be what is wrong, not the bytes."""
+        backing = self.backing
+        is_proven = backing is not None and backing.is_whole
+        return self.is_contested or (self._rejections > 0 and not is_proven)
 
     def wait_for(self, waiter: Waiter) -> tuple[Backing | None, list[tuple[int, int]]]:
         """Let `waiter` wait for its blocks; the runs of them that nobody is fetching yet.

@@ -31,6 +31,10 @@ class Known:
     seen: str = ""
 
 
+# No file has it, so a line that says it is found by nobody.
+_NO_SIZE = -1
+
+
 class _Shard:
     __slots__ = ("known", "position")
 
@@ -77,6 +81,13 @@ class DigestLog:
             pass
         finally:
             os.close(fd)
+
+    def forget(self, name: str) -> None:
+        """What was told of the file may have been wrong: it is asked for again."""
+        with self._lock:
+            known = self._shards.setdefault(name[:2], _Shard()).known.get(name)
+        if known is not None and known.size >= 0:
+            self.add(name, Known(_NO_SIZE, Digests()))
 
     def claim(self, name: str) -> Claim | None:
         """The right to find out about a file, until closed; None if another process has it."""

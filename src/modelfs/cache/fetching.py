@@ -200,8 +200,15 @@ class Fetcher:
     def _accept(self, content: Content, backing: Backing) -> None:
         if not backing.is_suspect:
             self._learn(content)
-        self._settler.add(content.key, backing.instance())
+        self._settle(content, backing)
         self._serve(content, backing, content.accept(backing))
+
+    def _settle(self, content: Content, backing: Backing) -> None:
+        """Have the file finished, unless the disk does not let us look at it."""
+        try:
+            self._settler.add(content.key, backing.instance())
+        except OSError as exc:
+            log.debug("%s: not finished: %s", content.key, exc)
 
     def _submit(self, job: Job, delay: float = 0.0) -> None:
         self._crew.submit(
@@ -345,7 +352,7 @@ class Fetcher:
             if backing is None:
                 self._reject(content, None)
             elif content.use(backing) is backing and backing.is_whole:
-                self._settler.add(content.key, backing.instance())
+                self._settle(content, backing)
                 self._serve(content, backing, content.accept(backing))
             else:
                 self._submit(replace(job, body=None))

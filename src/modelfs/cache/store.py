@@ -266,7 +266,10 @@ class Store:
             except OSError:
                 os.close(fd)
                 raise
-            return Backing(fd, size, block_map)
+            backing = Backing(fd, size, block_map)
+            # Finished between our looks at it and at its map, which is a new one then and empty.
+            if inode_of(key + PART, shard) == found.st_ino:
+                return backing
         return None
 
     def _open_map(self, shard: int, key: str, fd: int, size: int) -> BlockMap:

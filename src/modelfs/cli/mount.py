@@ -67,6 +67,19 @@ class _Octal(click.ParamType[int]):
     help="Hand out bytes as they come, the last of a file when all agree with the CRC-32C that came"
     " with them; or with the MD5 or SHA-256; or none before that.  [default: quick]",
 )
+@click.option(
+    "--no-watchdog",
+    "is_unwatched",
+    is_flag=True,
+    help="Start no process that unmounts when the mount's own dies or hangs.",
+)
+@click.option(
+    "--patience",
+    type=click.FloatRange(1, 86400),
+    default=60,
+    show_default=True,
+    help="Seconds after which a mount that does nothing at all counts as hung.",
+)
 @click.option("-o", "extra", multiple=True, metavar="OPT,…", help="Options for FUSE itself.")
 @click.option("-v", "--verbose", is_flag=True, help="Log more.")
 def mount(
@@ -86,6 +99,8 @@ def mount(
     gid: int | None,
     umask: int,
     passthrough: str,
+    is_unwatched: bool,
+    patience: float,
     verify: str | None,
     extra: tuple[str, ...],
     verbose: bool,
@@ -111,15 +126,19 @@ def mount(
         cache_size=cache_size,
         verify=verify,
     )
+    path = Path(os.path.abspath(mountpoint))
+    log_file = config.state_dir / "log" / f"mount-{records.name_of(path)}.log"
     options = session.Options(
         is_shared=allow_other,
         uid=-1 if uid is None else uid,
         gid=-1 if gid is None else gid,
         umask=umask,
         passthrough=Choice(passthrough),
+        is_watched=not is_unwatched,
+        patience=patience,
+        log_file=None if foreground else log_file,
         extra=tuple(word for text in extra for word in text.split(",") if word),
     )
-    path = Path(os.path.abspath(mountpoint))
     binding.load()
     points.prepare(path)
     keeping.make_directories(config)
@@ -127,7 +146,6 @@ def mount(
         session.log_to(None, is_verbose=verbose)
         session.serve(config, options, path, ready=lambda: None)
         return 0
-    log_file = config.state_dir / "log" / f"mount-{records.name_of(path)}.log"
     session.log_to(log_file, is_verbose=verbose)
     return session.in_background(
         lambda ready: report(lambda: session.serve(config, options, path, ready)), path, log_file

@@ -1,8 +1,10 @@
 """A folder of somebody's, to be published as it is: the other material besides drafts.
 
-Nothing in it is changed, moved or linked. What must not be forgotten is in the state directory,
-under the name of the folder and of where it is published to, so that the same call goes on after a
-crash. Whoever publishes holds the lock of that name: between processes, for as long as it takes.
+Nothing in it is changed, moved or linked. A link to a file is that file: whoever names a folder
+means what is to be seen in it, and caches of models are made of links. What must not be forgotten
+is in the state directory, under the name of the folder and of where it is published to, so that the
+same call goes on after a crash. Whoever publishes holds the lock of that name: between processes,
+for as long as it takes.
 """
 
 from __future__ import annotations
@@ -96,7 +98,7 @@ class Folder:
             os.close(fd)
 
     def survey(self) -> Survey:
-        found = sealing.survey(self._directory, self._own, self._is_left_out)
+        found = sealing.survey(self._directory, self._own, self._is_left_out, follows_links=True)
         documents = found.documents
         if self._notes and NOTES in self._own:
             others = tuple(document for document in documents if document.name != NOTES)
@@ -120,7 +122,7 @@ class Folder:
         return False
 
     def path(self, path: str) -> Path:
-        return self._directory / path
+        return sealing.target(self._directory / path)
 
     def document(self, ref: Ref, name: str) -> bytes | None:
         if (given := self._documents.get(name)) is not None:

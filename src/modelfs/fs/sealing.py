@@ -42,10 +42,13 @@ def survey(
     directory: Path,
     documents: tuple[str, ...],
     is_left_out: Callable[[str, bool], bool] = lambda path, is_directory: False,
+    *,
+    follows_links: bool = False,
 ) -> Survey:
     """Look through a draft, whose `documents` are no files.
 
-    `is_left_out(path, is_directory)` says of what more is not sent, besides what never is.
+    `is_left_out(path, is_directory)` says of what more is not sent, besides what never is. With
+    `follows_links` a link to a file is that file.
 
     Raises InvalidName or TooLarge for what cannot be in a version. Directories without files, which
     no version has, are among what is ignored.
@@ -57,7 +60,7 @@ def survey(
     pending = [""]
     while pending:
         below = pending.pop()
-        for name, found in _entries(directory, below):
+        for name, found in _entries(directory, below, follows_links):
             path = f"{below}/{name}" if below else name
             is_directory = stat.S_ISDIR(found.st_mode)
             if is_junk(path) or (path not in documents and is_left_out(path, is_directory)):
@@ -69,7 +72,8 @@ def survey(
                 pending.append(path)
                 empty.add(path)
             elif path in documents:
-                texts.append(Document(path, _text(directory, path), found.st_mtime))
+                where = target(directory / path) if follows_links else directory / path
+                texts.append(Document(path, _text(where, path), found.st_mtime))
             else:
                 items.append(Item(path, Stamp.of(found)))
     _refuse_twins(item.path for item in items)
@@ -158,10 +162,20 @@ def _check_unchanged(item: Item, fd: int) -> None:
         raise WrongState(f"{item.path} changed while it was being published")
 
 
-def _entries(directory: Path, below: str) -> list[tuple[str, os.stat_result]]:
+def target(path: Path) -> Path:
+    """Where the bytes of the file at `path` lie, if it is a link."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
+def _entries(
+    directory: Path, below: str, follows_links: bool = False
+) -> list[tuple[str, os.stat_result]]:
     try:
         with os.scandir(directory / below) as entries:
-            return [(entry.name, entry.stat(follow_symlinks=False)) for entry in entries]
+            return [
+                (entry.name, entry.stat(follow_symlinks=follows_links and entry.is_file()))
+                for entry in entries
+            ]
     except OSError as exc:
         name = printable(below) or "the draft"
         raise WrongState(f"{name} cannot be read: {exc.strerror}") from exc
@@ -175,9 +189,9 @@ def _kind_fault(mode: int) -> str:
     return ""
 
 
-def _text(directory: Path, path: str) -> bytes:
+def _text(where: Path, path: str) -> bytes:
     try:
-        fd = os.open(directory / path, _FILE)
+        fd = os.open(where, _FILE)
         with os.fdopen(fd, "rb") as file:
             data = file.read(_DOCUMENT_MOST + 1)
     except OSError as exc:

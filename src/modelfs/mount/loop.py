@@ -108,6 +108,7 @@ class SessionLoop:
         self._serving = 0  # threads that read or serve, guarded by the lock
         self._threads = 0  # all of them, guarded by the lock
         self._busy = 0  # requests being served, guarded by the lock
+        self._taken = 0  # requests so far, guarded by the lock
         self._spares = Spares()
         # Requests that wait; set before what they wait for is done, an event interrupts.
         self._waiting: dict[int, threading.Event] = {}
@@ -153,6 +154,13 @@ class SessionLoop:
     def caller(self) -> int:
         """The process that is served; 0 if that cannot be told."""
         return process_of(self._current.pid)
+
+    @property
+    def progress(self) -> int | None:
+        """How many requests were taken, if no thread is there for the next; else None."""
+        with self._lock:
+            is_free = self._serving > self._busy - len(self._waiting)
+            return None if is_free or self._ended.is_set() else self._taken
 
     # The life of the loop.
 
@@ -246,6 +254,7 @@ class SessionLoop:
             if self._ended.is_set():
                 return False
             self._busy += 1
+            self._taken += 1
             is_short = self._serving < self._workers
         if is_short:
             self._start_thread()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import shutil
@@ -11,6 +10,7 @@ import time
 from pathlib import Path
 
 from modelfs.errors import Error, Usage
+from modelfs.mount import watchdog
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +27,9 @@ def prepare(path: Path) -> None:
     written into it while unmounted is taken for published, unless the helper that mounts for
     ordinary users would refuse it then.
     """
-    if is_stale(path):
-        unmount(path, is_lazy=True)
+    with watchdog.clearing(str(path)):
+        if is_stale(path):
+            unmount(path, is_lazy=True)
     try:
         path.mkdir(mode=0o555 if os.geteuid() == 0 else 0o755)
     except FileExistsError:
@@ -49,11 +50,7 @@ def prepare(path: Path) -> None:
 
 def is_stale(path: Path) -> bool:
     """True for a mountpoint whose daemon is gone."""
-    try:
-        os.statvfs(path)  # unlike what stat tells, the kernel does not remember this
-    except OSError as exc:
-        return exc.errno == errno.ENOTCONN
-    return False
+    return watchdog.is_stale(str(path))
 
 
 def is_ours(path: Path) -> bool:
@@ -72,14 +69,11 @@ def unmount(path: Path, *, is_lazy: bool = False) -> None:
 
     Lazily: at once out of the tree, and ended when its last user is gone.
     """
-    found = next((words for words in _HELPERS if shutil.which(words[0])), None)
-    if found is None:
-        raise Error("no fusermount, fusermount3 or umount on this machine")
-    name, flag, lazy = found
-    arguments = [word for word in (shutil.which(name), flag, lazy if is_lazy else "") if word]
+    command = helper(path, is_lazy=is_lazy)
+    name = os.path.basename(command[0])
     try:
         done = subprocess.run(
-            [*arguments, "--", str(path)],
+            command,
             # Nothing of ours, which may hold a token; and it speaks English then.
             env={},
             capture_output=True,
@@ -88,12 +82,26 @@ def unmount(path: Path, *, is_lazy: bool = False) -> None:
         )
     except subprocess.TimeoutExpired as exc:
         raise Error(f"cannot unmount {path}: {name} did not answer") from exc
-    if done.returncode:
+    if done.returncode and _fields(path):  # else its watchdog was faster
         reason = done.stderr.strip().rpartition(": ")[2] or f"{name} failed"
         raise Error(
             f"cannot unmount {path}: {reason.lower()}",
             hint="see who uses it with: fuser -vm PATH, or use --lazy" if "busy" in reason else "",
         )
+
+
+def helper(path: Path, *, is_lazy: bool) -> list[str]:
+    """The command that takes the mount at `path` away; raises Error if there is none."""
+    for name, flag, lazy in _HELPERS:
+        if found := shutil.which(name):
+            flags = [word for word in (flag, lazy if is_lazy else "") if word]
+            return [found, *flags, "--", str(path)]
+    raise Error("no fusermount, fusermount3 or umount on this machine")
+
+
+def record(path: Path) -> str:
+    """What a line of `/proc/self/mountinfo` begins with for the mount at `path`."""
+    return " ".join(_fields(path)[:5])
 
 
 def wait_until_gone(path: Path, pid: int | None) -> None:
@@ -127,7 +135,7 @@ def read_ahead(path: Path, size: int) -> None:
     still where the bytes are here, and fetch what nobody wants where they are not: a tensor of
     0.6 MB cost 2.9 MB at 512 KiB, 7.6 MB at 1 MiB (safetensors, which maps the file).
     """
-    fields = _record(path)
+    fields = _fields(path)
     if fields:
         try:
             Path(f"/sys/class/bdi/{fields[2]}/read_ahead_kb").write_text(str(size >> 10))
@@ -137,17 +145,18 @@ def read_ahead(path: Path, size: int) -> None:
 
 def _kind(path: Path) -> str:
     """The type of the file system mounted at exactly `path`; empty if none is."""
-    fields = _record(path)
+    fields = _fields(path)
     return fields[fields.index("-") + 1] if fields else ""
 
 
-def _record(path: Path) -> list[str]:
+def _fields(path: Path) -> list[str]:
     """What the kernel tells of the topmost mount at exactly `path`; empty if there is none."""
     wanted = str(path.absolute())
     found: list[str] = []
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        fields = line.split()
-        where = fields[4].encode().decode("unicode_escape").encode("latin-1").decode("utf-8")
-        if where == wanted:
+    # Others' names may be no UTF-8.
+    for line in Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines():
+        fields = line.split(" ")
+        where = os.fsencode(fields[4]).decode("unicode_escape").encode("latin-1")
+        if os.fsdecode(where) == wanted:
             found = fields
     return found

@@ -23,6 +23,7 @@ from modelfs.config import Config
 from modelfs.errors import Error, Usage
 from modelfs.mount import binding, keeping, mountpoint
 from modelfs.mount.changes import Changes
+from modelfs.mount.heart import Heart, Pulse
 from modelfs.mount.notices import Notices
 from modelfs.mount.ops import Ops
 from modelfs.mount.passthrough import Choice, Passthrough
@@ -52,6 +53,11 @@ class Options:
     gid: int = -1
     umask: int = 0
     passthrough: Choice = Choice.AUTO
+    # Take the mount away when this process dies, and end it when it hangs.
+    is_watched: bool = True
+    patience: float = 60.0
+    # Where the watchdog says what it did; None for standard error.
+    log_file: Path | None = None
     extra: tuple[str, ...] = ()
 
 
@@ -81,6 +87,7 @@ def serve(config: Config, options: Options, path: Path, ready: Callable[[], None
     )
     record = Record(config.state_dir, path)
     record.write(_shown(config, parts))
+    heart = Heart(Pulse(lambda: loop.progress), options.patience)
 
     def end() -> None:
         notices.stop()
@@ -95,6 +102,8 @@ def serve(config: Config, options: Options, path: Path, ready: Callable[[], None
             # On a thread: the main one may be interrupted while it holds what `end` needs.
             signal.signal(number, lambda *_: threading.Thread(target=end).start())
         mountpoint.read_ahead(path, BLOCK)
+        if options.is_watched:
+            heart.start(path, options.log_file)
         log.info("serving %s at %s", ", ".join(m.spec for m in config.registries), path)
         ready()
 
@@ -109,6 +118,7 @@ def serve(config: Config, options: Options, path: Path, ready: Callable[[], None
     finally:
         record.remove()
         _stop(parts)
+        heart.stop()
     log.info("unmounted %s", path)
 
 

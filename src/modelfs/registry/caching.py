@@ -349,10 +349,16 @@ class CachingRegistry:
         return final
 
     def _is_settled(self, manifest: Manifest) -> bool:
-        """True if the registry cannot be unpacking it any more."""
+        """True if the registry cannot be unpacking it any more, and nothing of it is strange.
+
+        An answer without files, or with some that cannot be, may have been a bad moment: what is
+        kept for ever would make it last.
+        """
+        if manifest.rejected or (self.traits.has_files and not manifest.files):
+            return False
         settling = self.traits.settling
         age = self._now() - (manifest.mtime or 0.0)
-        return not settling or (bool(manifest.files) and age > settling)
+        return not settling or age > settling
 
     def _old(self, question: Question, error: Error) -> Any:
         """What was known before; raises `error` if nothing was."""

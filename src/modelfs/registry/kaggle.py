@@ -28,7 +28,7 @@ from modelfs.model import (
     Query,
     Traits,
 )
-from modelfs.refs import Ref
+from modelfs.refs import Ref, name_fault
 from modelfs.registry import frameworks, listed, metadata, replies
 from modelfs.registry.base import Body
 from modelfs.registry.credentials import Credentials, Login
@@ -116,6 +116,8 @@ class KaggleRegistry:
         name = replies.text(reply, "userName")
         if not name:
             raise Unauthenticated("the registry does not know our credentials")
+        if fault := name_fault(name):
+            raise Corrupt(f"the registry calls us what is no name: {fault}")
         return Account(name)
 
     def canonical(self, ref: Ref) -> Ref:

@@ -245,6 +245,7 @@ class PinnedRegistry:
     def _record(self, ref: Ref, *, is_latest: bool = False) -> Locked | None:
         """Lock a version that is used for the first time."""
         manifest = self._inner.manifest(ref)
+        _expect_sound(ref, manifest)
         if not manifest.is_final:
             raise Unavailable(f"cannot be locked while the registry may be unpacking it: {ref}")
         section = self._pins.record(self.traits.identity, ref, manifest, is_latest=is_latest)
@@ -261,6 +262,11 @@ class PinnedRegistry:
 
     def _unknown(self, ref: Ref) -> NotFound:
         return NotFound(f"not in the lock file: {ref}")
+
+
+def _expect_sound(ref: Ref, manifest: Manifest) -> None:
+    for item in manifest.rejected:
+        raise Corrupt(f"{ref} lists what no directory can hold, {item.path!r:.100}: {item.reason}")
 
 
 def agreed(ref: Ref, locked: Locked, manifest: Manifest) -> Manifest:
@@ -292,6 +298,7 @@ def locked_version(
     Where the registry tells digests only with the bytes, the first byte of each file is asked for.
     """
     manifest = registry.manifest(ref)
+    _expect_sound(ref, manifest)
     if not manifest.is_final:
         raise Error(f"cannot be locked while the registry may be unpacking it: {ref}")
     asked = each([lambda file=file: _asked(registry, ref, file) for file in manifest.files])  # type: ignore[misc]

@@ -136,6 +136,9 @@ def versions(items: Iterable[Reply]) -> tuple[Entry, ...]:
 
 def files(items: Iterable[Reply]) -> Iterator[File]:
     for item in items:
+        # Left out it is zero, as protocol buffers write that; null is no size, nor an empty file.
+        if item.get("size", 0) is None:
+            _wrong("size", None)
         yield File(text(item, "name"), number(item, "size"), moment(item.get("creationDate")))
 
 

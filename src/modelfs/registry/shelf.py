@@ -77,7 +77,7 @@ class Shelf:
 
     def write(self, kind: str, ref: Ref, value: Any) -> None:
         """Keep `value`; where the disk refuses, it is not kept."""
-        if self._identity and not self._path(_OWNER, Ref()).exists():
+        if self._identity and not os.path.exists(self._path(_OWNER, Ref())):
             self._write(_OWNER, Ref(), self._identity)
         self._write(kind, ref, value)
 

@@ -167,9 +167,11 @@ def test_what_cannot_be_published_is_refused_before_anything_is_sent(
     (tmp_path / "empty").mkdir()
     with pytest.raises(InvalidName, match="nothing to publish"):
         client.publish(tmp_path / "empty", INSTANCE)
-    (folder / "link").symlink_to("config.json")
-    with pytest.raises(InvalidName, match="link"):
-        client.publish(folder, INSTANCE)
+    for where in ("nowhere", "."):
+        (folder / "link").symlink_to(where)
+        with pytest.raises(InvalidName, match="link"):
+            client.publish(folder, INSTANCE)
+        (folder / "link").unlink()
     with pytest.raises(NotFound):
         client.stat("alice/mine")
 
@@ -327,3 +329,16 @@ def test_a_folder_is_published_by_one_at_a_time(bench: Bench) -> None:
 
 def test_the_same_folder_twice_is_two_versions(bench: Bench) -> None:
     assert ["1", "2"] == [bench.publish().name, bench.publish().name]
+
+
+def test_a_link_to_a_file_is_that_file(client: Client, folder: Path, tmp_path: Path) -> None:
+    """Caches of models are folders of links to their contents."""
+    blob = tmp_path / "blobs" / "0a1b"
+    blob.parent.mkdir()
+    blob.write_bytes(b"weights elsewhere")
+    (folder / "linked.bin").symlink_to(os.path.relpath(blob, folder))
+    version = client.publish(folder, INSTANCE)
+    with client.open(f"{version}/linked.bin") as file:
+        assert b"weights elsewhere" == file.read()
+    assert blob.is_file()
+    assert (folder / "linked.bin").is_symlink()

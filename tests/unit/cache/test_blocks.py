@@ -221,6 +221,37 @@ def test_a_registry_that_changes_its_mind_is_an_error(cache: BlockCache) -> None
             file.fetch(BLOCK, 10).result(WAIT)
 
 
+@pytest.mark.parametrize("blocks", [1, 3, 9])
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_a_digest_that_was_told_wrongly_is_asked_for_again(
+    make_cache, blocks: int, is_restarted: bool
+) -> None:
+    data = content(blocks * BLOCK)
+    source = FakeSource(data, digests(b"other", "md5"))
+    cache = make_cache()
+    with cache.open("f", len(data), Digests(), source) as file, pytest.raises(Corrupt):
+        read_all(file)
+    source.told = digests(data, "md5")
+    if is_restarted:
+        cache = make_cache()
+    with cache.open("f", len(data), Digests(), source) as file:
+        assert data == read_all(file)
+
+
+def test_a_digest_that_is_contested_once_is_asked_for_again(cache: BlockCache) -> None:
+    data = content(9 * BLOCK)
+    source = FakeSource(data, digests(data, "md5"))
+    with cache.open("f", len(data), Digests(), source) as file:
+        assert data[:10] == read(file, 0, 10)
+        source.told = digests(b"other", "md5")
+        with pytest.raises(Corrupt, match="md5"):
+            file.fetch(5 * BLOCK, 10).result(WAIT)
+        source.told = digests(data, "md5")
+        with cache.open("f", len(data), Digests(), source) as other:
+            assert data == read_all(other)
+        assert data == read_all(file)
+
+
 def test_a_reader_in_sequence_is_fetched_ahead_of(cache: BlockCache) -> None:
     data = content(64 * BLOCK)
     source = FakeSource(data)

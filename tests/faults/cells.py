@@ -1,0 +1,149 @@
+"""The matrix of faults and operations: a cell is one operation while one fault is there.
+
+A cell ends in the right value, in an error of ours that says what is wrong and no secret, or it
+has failed. Owns how cells are run, many at a time since most of them wait, and how they are judged.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from unittest import mock
+
+from modelfs.api import Client
+from modelfs.config import Config, Mount
+from modelfs.errors import Error
+from modelfs.registry import credentials, kaggle
+from modelfs.registry.base import Registry
+from modelfs.registry.http import Limits
+from modelfs.registry.kaggle_writing import WritableKaggleRegistry
+from polling import wait_for
+
+TOKEN = "KGAT_canary_of_the_matrix"
+# As patient as the real ones are, in less time: what stalls is what a matrix waits for.
+FAST = Limits(
+    connect=2, read=0.6, total=2, attempts=6, first_wait=0.01, longest_wait=0.05, submit=2, stall=1
+)
+# For the slowest operation of all, with many at a time on two cores.
+LONGEST = 20.0
+_AT_ONCE = 64
+_SECRET = re.compile(rf"{TOKEN}|Signature|Bearer|Traceback", re.IGNORECASE)
+
+RIGHT, ERROR, UNPROVEN, WRONG, BAD = "right", "error", "unproven", "wrong", "bad"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a cell ended."""
+
+    kind: str
+    text: str = ""
+
+
+@dataclass
+class Table:
+    """The verdicts of a matrix: by fault, mode and operation."""
+
+    cells: dict[tuple[str, ...], Verdict] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+    @property
+    def counts(self) -> Counter[str]:
+        return Counter(verdict.kind for verdict in self.cells.values())
+
+    def of(self, *kinds: str) -> dict[tuple[str, ...], str]:
+        return {cell: each.text for cell, each in self.cells.items() if each.kind in kinds}
+
+    def merge(self, rows: Iterable[Mapping[tuple[str, ...], Verdict]]) -> Table:
+        for row in rows:
+            self.cells.update(row)
+        return self
+
+
+def judged(operation: Callable[[], object], expected: object, *, is_lie: bool = False) -> Verdict:
+    """What an operation came to. `is_lie`: nobody could know that its bytes are others."""
+    begun = time.monotonic()
+    try:
+        value = operation()
+    except Error as exc:
+        return _judged_error(exc, time.monotonic() - begun)
+    except OSError as exc:
+        # Nothing of ours: the file object of a caller who was told before.
+        return Verdict(BAD, f"{type(exc).__name__}: {exc}")
+    except Exception as exc:
+        return Verdict(BAD, f"{type(exc).__name__}: {exc}")
+    if (lasted := time.monotonic() - begun) > LONGEST:
+        return Verdict(BAD, f"took {lasted:.1f} s")
+    if callable(expected):
+        return Verdict(RIGHT) if expected(value) else Verdict(WRONG, repr(value)[:200])
+    if value == expected:
+        return Verdict(RIGHT)
+    return Verdict(UNPROVEN if is_lie else WRONG, repr(value)[:80])
+
+
+def _judged_error(error: Error, lasted: float) -> Verdict:
+    text = f"{type(error).__name__}: {error}"
+    if _SECRET.search(text) or len(text) > 1000 or not text.isprintable():
+        return Verdict(BAD, f"says too much: {text[:500]!r}")
+    if not error.errno or lasted > LONGEST:
+        return Verdict(BAD, f"after {lasted:.1f} s: {text}")
+    return Verdict(ERROR, text)
+
+
+def run(rows: Iterable[Callable[[], Mapping[tuple[str, ...], Verdict]]]) -> Table:
+    """All rows, many at a time; nothing is left of them but the table."""
+    before = descriptors()
+    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="matrix") as pool:
+        table = Table().merge(pool.map(lambda row: row(), rows))
+    # Errors and the frames they came through hold each other, and what those frames had open.
+    gc.collect()
+    wait_for(lambda: descriptors() <= before, 10, f"descriptors: {before}, now {descriptors()}")
+    return table
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+@contextmanager
+def hasty(limits: Limits = FAST, pages: int = 50) -> Iterator[None]:
+    """Clients made meanwhile give up earlier, and take fewer pages for a list without an end."""
+
+    def opened(spec: str, config: Config) -> Registry:
+        base = spec.removeprefix("kaggle+")
+        found = credentials.for_other(config.environ, config.token_file)
+        client = kaggle.connect(base, found, config.environ, limits)
+        return WritableKaggleRegistry(
+            client, license_name="MIT", has_first_notes=True, identity=spec, has_login=True
+        )
+
+    with (
+        mock.patch("modelfs.assemble.open_registry", opened),
+        mock.patch.object(kaggle, "_MOST_PAGES", pages),
+    ):
+        yield
+
+
+def client_of(url: str, folder: Path) -> Client:
+    """A client of the registry at `url`, with its cache and its state below `folder`."""
+    return Client(
+        config=Config(
+            registries=(Mount("", f"kaggle+{url}"),),
+            cache_dir=folder / "cache",
+            state_dir=folder / "state",
+            cache_floor=0,
+            home=folder,
+            license="MIT",
+            environ={"MODELFS_TOKEN": TOKEN},
+        )
+    )
