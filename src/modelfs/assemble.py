@@ -96,7 +96,10 @@ def assemble(config: Config, wait: Wait, drop: Drop, caller: Callable[[], int]) 
         floor=config.cache_floor,
         workers=_FETCHERS,
         is_proven_first=config.verify == "first",
+        # Whoever locks digests wants nothing that does not have them.
+        is_quick=config.verify == "quick" and config.pin is None,
         on_reject=lambda backing: handles.rejected(backing),
+        on_proof=lambda backing: handles.proved(backing),
     )
     handles = Handles(cache, wait, drop)
     shown = _pinned(registries, config, changers, wait)

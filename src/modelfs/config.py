@@ -19,7 +19,7 @@ import platformdirs
 from modelfs.errors import Usage
 
 GIB = 1 << 30
-VERIFY = ("complete", "first")
+VERIFY = ("quick", "complete", "first")
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _UNITS |= {unit + "i": 1 << 10 * power for power, unit in enumerate("kmgt", start=1)}
@@ -52,8 +52,9 @@ class Config:
     # May published versions, instances and models be deleted?
     is_deleting: bool = False
     # When bytes of a mount are handed out: "complete" as they come, the last of a file once all of
-    # it agrees with its digest; "first" none before that.
-    verify: str = "complete"
+    # it agrees with its digest; "quick" once it agrees with its crc32c, where the registry tells
+    # that with an md5; "first" none before all of it agrees.
+    verify: str = "quick"
     # How long a draft whose NOTES were copied with it must be quiet before it is published.
     settle: float = 2.0
     # Owners to show in a registry that cannot list its owners.

@@ -84,8 +84,8 @@ def test_a_named_configuration_file_must_be_there(tmp_path: Path) -> None:
         load({}, {"MODELFS_CONFIG": str(tmp_path / "none.toml")})
 
 
-def test_how_to_verify_is_one_of_two_words() -> None:
-    assert "complete" == load({}, {}).verify
+def test_how_to_verify_is_one_of_three_words() -> None:
+    assert "quick" == load({}, {}).verify
     assert "first" == load({}, {"MODELFS_VERIFY": "first"}).verify
     with pytest.raises(Usage, match="not a way to verify: 'never'"):
         load({"verify": "never"}, {})

@@ -50,26 +50,32 @@ class Backing:
         """True if the blocks [first, stop) may be read."""
         return self.is_whole or self.trusted.find(b"\0", first, stop) < 0
 
-    def is_recorded(self, block: int) -> bool:
-        """True if `block` is here, written by anybody, and agrees with its checksum."""
+    def recorded(self, block: int) -> int | None:
+        """The checksum of `block` if it is here, written by anybody, and agrees with it."""
         if self.map is None:
-            return False
+            return None
         expected = self.map.recorded(block)
-        return expected is not None and expected == checksum(self.read_block(block))
+        is_right = expected is not None and expected == checksum(self.read_block(block))
+        return expected if is_right else None
 
     def read_block(self, block: int) -> bytes:
         return os.pread(self.fd, min(BLOCK, self.size - block * BLOCK), block * BLOCK)
 
-    def write_block(self, block: int, data: bytes) -> None:
-        """Put the bytes of `block` on disk, then say so; the caller holds the block."""
+    def write(self, first: int, data: memoryview) -> list[int]:
+        """Put the bytes of the blocks from `first` on on disk, then say so; their checksums.
+
+        The caller holds the blocks.
+        """
         block_map = self.map
         if block_map is None:
             raise OSError(errno.EROFS, "file is finished")
-        start = block * BLOCK
+        start = first * BLOCK
         written = 0
         while written < len(data):
-            written += os.pwrite(self.fd, data[written:] if written else data, start + written)
-        block_map.record(block, checksum(data))
+            written += os.pwrite(self.fd, data[written:], start + written)
+        crcs = [checksum(data[at : at + BLOCK]) for at in range(0, len(data), BLOCK)]
+        block_map.record(first, crcs)
+        return crcs
 
     def trust(self, block: int) -> None:
         self.trusted[block : block + 1] = _TRUSTED
@@ -81,8 +87,8 @@ class Backing:
     def claim(self, block: int) -> bool:
         return locks.claim_block(self.fd, block)
 
-    def release(self, block: int) -> None:
-        locks.release_block(self.fd, block)
+    def release(self, first: int, stop: int) -> None:
+        locks.release_blocks(self.fd, first, stop)
 
     def __del__(self) -> None:
         os.close(self.fd)

@@ -9,8 +9,10 @@ pass. No state but the descriptor, and no lock: a record is written by whoever h
 
 from __future__ import annotations
 
+import functools
 import os
 import struct
+from collections.abc import Sequence
 
 import google_crc32c
 
@@ -34,8 +36,66 @@ def block_count(size: int) -> int:
     return -(-size // BLOCK)
 
 
-def checksum(data: bytes) -> int:
-    return int(google_crc32c.value(data))
+def checksum(data: bytes | memoryview) -> int:
+    return int(google_crc32c.value(bytes(data)))
+
+
+class Joined:
+    """The checksum of all blocks in a row, put together from theirs: no byte is read again.
+
+    A block more turns the sum s of those before it into shift(s) ^ (that block's), and the shift,
+    by a block of zeros, is linear: the sum of the shifts of the bits of s.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._sums: dict[int, int] = {}
+        self._next = 0
+        self._value = 0
+
+    def add(self, block: int, crc: int) -> None:
+        """The checksum of `block`, in any order; taken once."""
+        self._sums[block] = crc
+        while (found := self._sums.pop(self._next, None)) is not None:
+            length = min(BLOCK, self._size - self._next * BLOCK)
+            self._value = _shift(self._value, length) ^ found
+            self._next += 1
+
+    @property
+    def value(self) -> int | None:
+        """The checksum of all; None while one is missing."""
+        return self._value if self._next == block_count(self._size) else None
+
+
+def _shift(crc: int, length: int) -> int:
+    if length < BLOCK:  # the last one
+        return _after_zeros(crc, length)
+    table = _block_shift()
+    return (
+        table[0][crc & 255]
+        ^ table[1][crc >> 8 & 255]
+        ^ table[2][crc >> 16 & 255]
+        ^ table[3][crc >> 24]
+    )
+
+
+def _after_zeros(crc: int, length: int) -> int:
+    """What `crc` adds to the checksum of what stands before `length` bytes."""
+    zeros = bytes(length)
+    return int(google_crc32c.extend(crc, zeros)) ^ checksum(zeros)
+
+
+@functools.cache
+def _block_shift() -> list[list[int]]:
+    """By each byte of a checksum, and each value of it: its shift by a block."""
+    table = []
+    for place in range(0, 32, 8):
+        row = [0]
+        for bit in range(place, place + 8):
+            shifted = _after_zeros(1 << bit, BLOCK)
+            row += [value ^ shifted for value in row]
+        table.append(row)
+    return table
 
 
 def blank(size: int) -> bytes:
@@ -92,10 +152,10 @@ class BlockMap:
         """Say that `block` is not here."""
         os.pwrite(self.fd, bytes(_RECORD.size), _START + _RECORD.size * block)
 
-    def record(self, block: int, crc: int) -> None:
-        """Say that `block` is here; its bytes have been written before."""
-        data = _RECORD.pack(crc, _proof(block, crc))
-        os.pwrite(self.fd, data, _START + _RECORD.size * block)
+    def record(self, first: int, crcs: Sequence[int]) -> None:
+        """Say that the blocks from `first` on are here; their bytes have been written before."""
+        records = (_RECORD.pack(crc, _proof(at, crc)) for at, crc in enumerate(crcs, first))
+        os.pwrite(self.fd, b"".join(records), _START + _RECORD.size * first)
 
 
 def _proof(block: int, crc: int) -> int:

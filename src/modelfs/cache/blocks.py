@@ -79,20 +79,36 @@ class BlockCache:
         workers: int = 16,
         clock: Clock = time.time,
         is_proven_first: bool = False,
+        is_quick: bool = False,
         on_reject: Callable[[Backing], None] = lambda _: None,
+        on_proof: Callable[[Backing], None] = lambda _: None,
     ) -> None:
         """`on_reject` is told of a file that readers were given bytes of which are wrong.
 
         `is_proven_first`: nobody is given a byte of a file before all of it agrees with its digest.
+        `is_quick`: the last bytes of a file do not wait for its md5 where the registry tells a
+        crc32c as well, and they agree with that; `on_proof` is told when the md5 has been compared.
         """
         self._is_proven_first = is_proven_first
+        self._is_quick = is_quick
+        self._on_proof = on_proof
         self._directory = Directory(directory)
         self._store = Store(self._directory)
         self._room = Room(self._store, self._directory, budget, floor, clock)
         self._crew = Crew(workers, most=_MOST)
         self._settler = Settler(self._store, self._directory)
+        # Hashing is what it does: as much as one processor of many.
+        self._prover = Crew(max(1, (os.cpu_count() or 1) // 4), "cache-prover")
         self._fetcher = Fetcher(
-            self._store, self._room, self._crew, clock, self._settler, self._learn, on_reject
+            self._store,
+            self._room,
+            self._crew,
+            clock,
+            self._settler,
+            self._learn,
+            on_reject,
+            self._prover,
+            self._proved,
         )
         self._log = DigestLog(directory / "digests", self._directory.share)
         self._binder = Binder(self._log, self._fetcher, self._crew, self._acquire)
@@ -107,11 +123,13 @@ class BlockCache:
         """
         self._directory.prepare()
         self._crew.start()
+        self._prover.start()
         self._settler.start()
 
     def stop(self) -> None:
         """End the threads, within seconds; who still waits gets Unavailable."""
         self._crew.stop(_STOP)
+        self._prover.stop(_STOP)
         self._settler.stop(_STOP)
         with self._lock:
             names, contents = list(self._names.values()), list(self._contents.values())
@@ -286,7 +304,13 @@ class BlockCache:
         with self._lock:
             content = name.bound or self._contents.get(key)
             if content is None or content.failure is not None:
-                content = Content(key, digests, name.place, is_proven_first=self._is_proven_first)
+                content = Content(
+                    key,
+                    digests,
+                    name.place,
+                    is_proven_first=self._is_proven_first,
+                    is_quick=self._is_quick,
+                )
                 if name.users:
                     self._contents[key] = content
             if name.users and name.bound is None:
@@ -322,8 +346,19 @@ class BlockCache:
             if content is None:
                 return
             content.users -= 1
-            if not content.users and self._contents.get(content.key) is content:
-                del self._contents[content.key]
+            # Who opens it again need not have it read and hashed anew.
+            if not (content.is_proven_later and content.is_unproven):
+                self._forget(content)
+
+    def _proved(self, content: Content, backing: Backing) -> None:
+        """Its bytes have been compared with the digest, or cannot be."""
+        with self._lock:
+            self._forget(content)
+        self._on_proof(backing)
+
+    def _forget(self, content: Content) -> None:
+        if not content.users and self._contents.get(content.key) is content:
+            del self._contents[content.key]
 
 
 def _bytes_here(backing: Backing) -> int:

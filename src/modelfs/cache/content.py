@@ -4,12 +4,14 @@ Owns the answer to "is it here, and if not, who fetches it?": one lock guards wh
 who waits, and how far the hash of the whole has come. It is never held across I/O.
 
 The last block to arrive is held back until the whole agrees with its digest, so that nobody comes
-to the end of a file with wrong bytes and no error. A file that turns out wrong gets a new, empty
-Backing once; whoever has read of the old one is told.
+to the end of a file with wrong bytes and no error. Where the content is quick, that is the crc32c
+the registry tells, put together from those of the blocks; the digest is compared afterwards. A file
+that turns out wrong gets a new, empty Backing once; whoever has read of the old one is told.
 """
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -17,14 +19,23 @@ from concurrent.futures import Future
 
 from modelfs.bodies import Source
 from modelfs.cache.backing import Backing
-from modelfs.cache.blockmap import BLOCK, block_count
-from modelfs.cache.keys import Check, disagreement, size_of
+from modelfs.cache.blockmap import BLOCK, Joined, block_count
+from modelfs.cache.keys import Check, disagreement, quick_sum, size_of
 from modelfs.errors import Corrupt, Error
 from modelfs.model import Digests
 
 # What may be left to hash while a reader waits for the last block: md5 does 0.7 GB/s on the
 # machine this was written on, and readers wait for 24 s at most.
 _HOLD_BLOCKS = (4 << 30) // BLOCK
+# Hashed in one go: few of them, as each has to come by the interpreter's lock.
+_PIECE = 4 << 20
+# What comes faster, in bytes a second, than a line of a gigabit brings comes from near by: then
+# processors are what is scarce, not the line.
+_FAST = 125e6
+# A shorter range says little of that: it was mostly waited for.
+_TELLING = (4 << 20) // BLOCK
+# So far hashing may stay behind, before what it reads is not in memory any more.
+_BEHIND = (1 << 30) // BLOCK
 
 
 class Reader:
@@ -89,9 +100,17 @@ class Content:
     """One content while somebody has it open."""
 
     def __init__(
-        self, key: str, digests: Digests, place: str = "", *, is_proven_first: bool = False
+        self,
+        key: str,
+        digests: Digests,
+        place: str = "",
+        *,
+        is_proven_first: bool = False,
+        is_quick: bool = False,
     ) -> None:
         self.key = key
+        # What lets the last block out; None if that is the digest.
+        self._quick_sum = quick_sum(digests) if is_quick and not is_proven_first else None
         # Is nobody given bytes of it before all of them are right?
         self.is_proven_first = is_proven_first
         # Where its bytes come from, for whoever fetches them from many places.
@@ -111,6 +130,8 @@ class Content:
         self.direct: deque[Waiter] = deque()
         self.is_direct = False
         self.window: tuple[int, bytes] = (0, b"")
+        # How fast it came lately, in bytes a second; 0 while that is not known.
+        self._pace = 0.0
         self._lock = threading.Lock()
         self._rejections = 0
         self._reset()
@@ -121,6 +142,7 @@ class Content:
         self._missing = self.blocks
         self._held: int | None = None
         self._progress = _Progress(Check.strongest(self.digests))
+        self._joined = Joined(self.size) if self._quick_sum is not None else None
 
     def use(self, backing: Backing) -> Backing:
         """Work with `backing`, unless there is one already; the one that counts."""
@@ -197,21 +219,76 @@ class Content:
             self._running.update(taken)
             return taken, first
 
-    def arrived(self, backing: Backing, block: int) -> list[Waiter]:
-        """`block` is here and right by its checksum; the waiters that now have all they want."""
+    def arrived(self, backing: Backing, first: int, crcs: Iterable[int]) -> list[Waiter]:
+        """The blocks from `first` on are here, right by these checksums.
+
+        Gives the waiters that now have all they want.
+        """
+        ready: list[Waiter] = []
         with self._lock:
             if backing is not self.backing:
-                return []
-            self._running.discard(block)
-            if backing.trusted[block] or block == self._held:
-                return []
-            self._missing -= 1
-            unhashed = self.blocks - self._progress.block
-            if self._missing == 0 and (unhashed <= _HOLD_BLOCKS or self.is_proven_first):
-                self._held = block
-                return []
-            backing.trust(block)
-            return self._ready(block)
+                return ready
+            for block, crc in enumerate(crcs, first):
+                self._running.discard(block)
+                if backing.trusted[block] or block == self._held:
+                    continue
+                self._missing -= 1
+                if self._joined is not None:
+                    self._joined.add(block, crc)
+                if self._missing == 0 and self._is_held_back():
+                    self._held = block
+                    continue
+                backing.trust(block)
+                ready += self._ready(block)
+        return ready
+
+    def _is_held_back(self) -> bool:
+        """True if the last block has to wait for the digest of all."""
+        if self._joined is not None:
+            return self._joined.value != self._quick_sum
+        unhashed = self.blocks - self._progress.block
+        return unhashed <= _HOLD_BLOCKS or self.is_proven_first
+
+    @property
+    def is_proven_later(self) -> bool:
+        """True if nobody waits for the digest of the whole."""
+        backing = self.backing
+        is_waited_for = self._held is not None or (backing is not None and backing.is_suspect)
+        return self._joined is not None and not is_waited_for
+
+    @property
+    def is_unproven(self) -> bool:
+        """True if all of it is here, and has not been compared with its digest."""
+        backing = self.backing
+        return backing is not None and not self._missing and not backing.is_whole
+
+    @property
+    def is_near(self) -> bool:
+        """True if its bytes come faster than over a line of some distance."""
+        return self._pace > _FAST
+
+    @property
+    def missing(self) -> int:
+        """How many blocks have not come yet."""
+        return self._missing
+
+    def note_pace(self, blocks: int, missing: int, seconds: float) -> None:
+        """A range of `blocks` came in `seconds`; as many as `missing` had not come before it."""
+        if blocks >= _TELLING:
+            self._pace = (missing - self._missing) * BLOCK / max(seconds, 1e-9)
+
+    @property
+    def is_proof_due(self) -> bool:
+        """True if what has come of it should be hashed now, and nobody does that.
+
+        Where processors are scarce, that keeps nothing from arriving.
+        """
+        progress = self._progress
+        behind = self.blocks - self._missing - progress.block
+        # Who hashes will see what has come before this was asked.
+        return not progress.is_busy and (
+            not self._missing or 0 < self._pace <= _FAST or behind > _BEHIND
+        )
 
     @property
     def is_small(self) -> bool:
@@ -272,11 +349,15 @@ class Content:
                 return None
             progress.is_busy = True
         try:
-            while self._may_hash(backing, progress):
-                data = backing.read_block(progress.block)
-                progress.hasher.update(data)
-                progress.block += 1
-                moved(len(data))
+            piece = memoryview(bytearray(min(_PIECE, self.size)))
+            while count := self._hashable(backing, progress):
+                start = progress.block * BLOCK
+                view = piece[: min(count * BLOCK, self.size - start)]
+                # Fewer than that, if somebody has cut the file: then the hash is not right.
+                came = os.preadv(backing.fd, [view], start)
+                progress.hasher.update(view[:came])
+                progress.block += count
+                moved(len(view))
         except OSError:
             progress.is_busy = False
             raise
@@ -346,15 +427,18 @@ class Content:
             self.is_direct = False
             return None
 
-    def _may_hash(self, backing: Backing, progress: _Progress) -> bool:
+    def _hashable(self, backing: Backing, progress: _Progress) -> int:
+        """How many blocks may be hashed next; with none of them this thread is done with it."""
         with self._lock:
-            block = progress.block
-            if progress is self._progress and block < self.blocks:
-                is_here = backing.is_suspect or block == self._held or bool(backing.trusted[block])
-            else:
-                is_here = False
-            progress.is_busy = is_here
-            return is_here
+            first = block = progress.block
+            if progress is self._progress:
+                stop = min(first + _PIECE // BLOCK, self.blocks)
+                while block < stop and (
+                    backing.is_suspect or block == self._held or backing.trusted[block]
+                ):
+                    block += 1
+            progress.is_busy = block > first
+            return block - first
 
     def _ready(self, block: int) -> list[Waiter]:
         ready = []

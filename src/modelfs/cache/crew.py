@@ -19,12 +19,12 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from modelfs.cache.blockmap import BLOCK
-
 log = logging.getLogger(__name__)
 
-# Gets a buffer of one block that belongs to the thread.
+# Gets a buffer that belongs to the thread.
 Task = Callable[[memoryview], None]
+# Of a few blocks: calls and locks do not count then, and a slow line fills it in a moment.
+BUFFER = 1 << 20
 
 # Of those that move: kept from reading ahead, and from the many readers of one file.
 _KEPT = 4
@@ -42,6 +42,7 @@ class _Queued:
     group: str
     place: str
     is_urgent: bool
+    most: int
     # While it runs: since when, when it last moved, and by how much since.
     begun: float = 0.0
     last: float = 0.0
@@ -99,13 +100,16 @@ class Crew:
         place: str = "",
         is_urgent: bool = True,
         delay: float = 0.0,
+        most: int = 0,
     ) -> None:
         """Have `task` done: before all that is not urgent, and not before `delay` seconds.
+
+        `most`, unless 0: only once fewer than that of its group are running.
 
         Tasks of one `group` never keep those of others from beginning, however many there are,
         nor do those of one `place`.
         """
-        queued = _Queued(task, group, place, is_urgent)
+        queued = _Queued(task, group, place, is_urgent, most or self._most_alike)
         with self._changed:
             if delay:
                 due = time.monotonic() + delay
@@ -138,7 +142,7 @@ class Crew:
             self._threads.add(thread)
 
     def _run(self) -> None:
-        buffer = memoryview(bytearray(BLOCK))
+        buffer = memoryview(bytearray(BUFFER))
         while (found := self._next()) is not None:
             self._current.task = found
             try:
@@ -197,7 +201,10 @@ class Crew:
     def _may_begin(self, queued: _Queued, load: _Load) -> bool:
         group, place = queued.group, queued.place
         alike = load.alike[group] if group else 0
-        if alike >= self._most_alike or load.all[place] + _MODESTY * alike >= self._most:
+        if (
+            alike >= min(self._most_alike, queued.most)
+            or load.all[place] + _MODESTY * alike >= self._most
+        ):
             return False
         if load.moving[place] >= self._workers:
             return False

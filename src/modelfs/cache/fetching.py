@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from modelfs.bodies import Body, Source
 from modelfs.cache.arriving import Arrival
 from modelfs.cache.backing import Backing
-from modelfs.cache.blockmap import BLOCK
+from modelfs.cache.blockmap import BLOCK, block_count
 from modelfs.cache.content import Content, Waiter, fail, runs
 from modelfs.cache.crew import Crew
 from modelfs.cache.direct import expect_end, fill, read_past
@@ -35,11 +35,16 @@ log = logging.getLogger(__name__)
 # One request brings at most 8 MiB, so that several connections share a long run; a run is cut
 # into four, but not into requests below 1 MiB.
 _PIECE_MOST, _PIECE_LEAST, _PIECES = 32, 4, 4
+# From near by more connections bring nothing more, and requests cost more than they hide.
+_PIECE_NEAR, _RANGES_NEAR = 64, 4
 
 # Another process is about to land the block: look often at first, then less.
 _POLL_FIRST, _POLL_MOST = 0.002, 0.05
 # It may also have been stopped for good; then its blocks are read past the cache.
 FOREIGN_PATIENCE = 15.0
+
+# A tenth of what a thread at work gets, where there are not processors enough for both.
+_NICE = 10
 
 # After the disk refused a file, it is not asked again for each read.
 _REFUSED_FOR = 2.0
@@ -73,6 +78,8 @@ class Fetcher:
         settler: Settler,
         learn: Callable[[Content], None],
         on_reject: Callable[[Backing], None],
+        prover: Crew,
+        on_proof: Callable[[Content, Backing], None],
     ) -> None:
         self._store = store
         self._room = room
@@ -83,6 +90,10 @@ class Fetcher:
         self._learn = learn
         # Told of a file whose bytes turned out wrong, before those who wait for more of them.
         self._on_reject = on_reject
+        # Compares contents with their digests for which nobody waits.
+        self._prover = prover
+        # Told of a content for which that has an end, good or bad.
+        self._on_proof = on_proof
         # Contents the disk refused a file for, and until when it is not asked again.
         self._refused: dict[str, float] = {}
         self._refused_lock = threading.Lock()
@@ -132,14 +143,26 @@ class Fetcher:
                 self._serve(content, backing, content.accept(backing))
                 return
             length = (job.stop - job.first) // _PIECES
-            most = min(max(length, _PIECE_LEAST), _PIECE_MOST)
+            longest = _PIECE_NEAR if content.is_near else _PIECE_MOST
+            most = min(max(length, _PIECE_LEAST), longest)
             blocks, after = content.take(backing, job.first, job.stop, most)
             on_taken()
             if after < job.stop:
                 self._submit(replace(job, first=after, body=None))
             if blocks:
                 self._obtain(job, backing, blocks, buffer)
-            self._judge(content, backing)
+            if not content.is_proven_later:
+                self._judge(content, backing)
+            elif content.is_proof_due:
+                self._prover.submit(lambda _: self._prove(content, backing), group=content.key)
+
+    def _prove(self, content: Content, backing: Backing) -> None:
+        """Hash what has come of a content whose last bytes do not wait for that."""
+        # What somebody waits for goes first.
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        self._judge(content, backing)
+        if not content.is_unproven:
+            self._on_proof(content, backing)
 
     def _judge(self, content: Content, backing: Backing) -> None:
         """Hash what has come; accept or drop the content when all of it has."""
@@ -194,6 +217,7 @@ class Fetcher:
             place=job.content.place,
             is_urgent=job.is_wanted,
             delay=delay,
+            most=_RANGES_NEAR if job.content.is_near and not job.is_wanted else 0,
         )
 
     def _backing(self, content: Content) -> Backing | None:
@@ -223,17 +247,19 @@ class Fetcher:
             held.callback(_release, backing, claimed)
             foreign = []
             for block in blocks:
-                if not backing.is_recorded(block):
+                crc = backing.recorded(block)
+                if crc is None:
                     if not backing.claim(block):
                         foreign.append(block)
                         continue
                     claimed.add(block)
-                    if not backing.is_recorded(block):  # nor has it landed between the two
+                    crc = backing.recorded(block)  # it may have landed between the two
+                    if crc is None:
                         continue
                     claimed.discard(block)
-                    backing.release(block)
+                    backing.release(block, block + 1)
                 left.discard(block)
-                self._serve(content, backing, content.arrived(backing, block))
+                self._serve(content, backing, content.arrived(backing, block, (crc,)))
             if foreign:
                 left.difference_update(foreign)
                 self._await_others(job, backing, foreign)
@@ -268,24 +294,44 @@ class Fetcher:
         claimed: set[int],
         left: set[int],
     ) -> None:
-        """Fetch the run of blocks [first, stop) with one request, landing one by one."""
+        """Fetch the run of blocks [first, stop) with one request, landing a few at a time."""
         content = job.content
         start, end = first * BLOCK, min(stop * BLOCK, content.size)
         self._room.reserve(end - start)
-        landed = 0
+        came, landed = 0, 0
+        missing, begun = content.missing, time.monotonic()
+
+        def moved(count: int) -> None:
+            nonlocal came
+            came += count
+            self._crew.moved(count)
+
+        def land(view: memoryview) -> None:
+            nonlocal landed
+            at = first + landed // BLOCK
+            after = at + block_count(len(view))
+            crcs = backing.write(at, view)
+            landed += len(view)
+            backing.release(at, after)
+            claimed.difference_update(range(at, after))
+            left.difference_update(range(at, after))
+            self._serve(content, backing, content.arrived(backing, at, crcs))
+
         try:
             with self._body(job, first, stop) as body:
-                for block in range(first, stop):
-                    view = buffer[: min(BLOCK, content.size - block * BLOCK)]
-                    fill(body, view, self._crew.moved)
-                    if block == stop - 1:
+                # One block first: it may be all that somebody waits for.
+                for view in _views(buffer, end - start):
+                    came = 0
+                    try:
+                        fill(body, view, moved)
+                    except Error:
+                        if came >= BLOCK:
+                            land(view[: came - came % BLOCK])
+                        raise
+                    if landed + came == end - start:
                         expect_end(body)
-                    backing.write_block(block, bytes(view))
-                    landed += len(view)
-                    backing.release(block)
-                    claimed.discard(block)
-                    left.discard(block)
-                    self._serve(content, backing, content.arrived(backing, block))
+                    land(view)
+            content.note_pace(stop - first, missing, time.monotonic() - begun)
         finally:
             self._room.refund(end - start - landed)
 
@@ -382,9 +428,17 @@ class Fetcher:
             )
 
 
+def _views(buffer: memoryview, size: int) -> Iterator[memoryview]:
+    """The pieces in which `size` bytes come by way of `buffer`."""
+    at, step = 0, BLOCK
+    while at < size:
+        yield buffer[: min(step, size - at)]
+        at, step = at + step, len(buffer)
+
+
 def _release(backing: Backing, blocks: Iterable[int]) -> None:
-    for block in blocks:
-        backing.release(block)
+    for first, stop in runs(sorted(blocks)):
+        backing.release(first, stop)
 
 
 def misled() -> Corrupt:

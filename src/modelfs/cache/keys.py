@@ -127,3 +127,14 @@ class Check:
 
     def accepts(self, value: str) -> bool:
         return not self.expected or self.expected == value
+
+
+def quick_sum(digests: Digests) -> int | None:
+    """The crc32c that may let the last bytes of a content out before its md5 is known.
+
+    None where there is no md5 to follow it, and where there is a sha256: that is told by somebody
+    who means more than that nothing was lost on the way.
+    """
+    if digests.crc32c and digests.md5 and not digests.sha256:
+        return int(digests.crc32c, 16)
+    return None

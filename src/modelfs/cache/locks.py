@@ -32,6 +32,10 @@ def release_block(fd: int, block: int) -> None:
     unlock(fd, _BLOCKS + block)
 
 
+def release_blocks(fd: int, first: int, stop: int) -> None:
+    _set(fd, fcntl.F_UNLCK, _BLOCKS + first, stop - first)
+
+
 def mark_used(fd: int) -> bool:
     """Shared: the file is in use. False if it is being dropped at this moment."""
     return _set(fd, fcntl.F_RDLCK, _USE)
@@ -59,9 +63,9 @@ def unlock(fd: int, position: int) -> None:
     _set(fd, fcntl.F_UNLCK, position)
 
 
-def _set(fd: int, kind: int, position: int) -> bool:
+def _set(fd: int, kind: int, position: int, length: int = 1) -> bool:
     try:
-        fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _FLOCK.pack(kind, 0, position, 1, 0))
+        fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _FLOCK.pack(kind, 0, position, length, 0))
     except OSError as exc:
         if exc.errno in (errno.EAGAIN, errno.EACCES):
             return False

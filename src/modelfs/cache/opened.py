@@ -118,6 +118,17 @@ class CachedFile:
         return not self.size or (backing is not None and backing.is_whole)
 
     @property
+    def is_proven_soon(self) -> bool:
+        """True if all bytes are here, were read, and are being compared with their digest."""
+        content = self._name.content
+        return (
+            content is not None
+            and content.is_proven_later
+            and content.is_unproven
+            and content.backing is self._reader.served
+        )
+
+    @property
     def is_misled(self) -> bool:
         """True if bytes were given that turned out wrong; every later read raises Corrupt."""
         return self._reader.is_misled

@@ -64,8 +64,8 @@ class _Octal(click.ParamType[int]):
 @click.option(
     "--verify",
     type=click.Choice(VERIFY),
-    help="Hand out bytes as they come, the last of a file when all are right; or none before that."
-    "  [default: complete]",
+    help="Hand out bytes as they come, the last of a file when all agree with the CRC-32C that came"
+    " with them; or with the MD5 or SHA-256; or none before that.  [default: quick]",
 )
 @click.option(
     "--no-watchdog",

@@ -58,6 +58,11 @@ class Handle(Protocol):
         """True if all bytes that were read of it are known to be right."""
         ...
 
+    @property
+    def is_proven_soon(self) -> bool:
+        """True if that is being found out; `Handles.proved` is told."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -80,6 +85,10 @@ class TextHandle:
     @property
     def is_proven(self) -> bool:
         return True
+
+    @property
+    def is_proven_soon(self) -> bool:
+        return False
 
     def close(self) -> None:
         pass
@@ -134,6 +143,10 @@ class PublishedHandle:
     def is_proven(self) -> bool:
         return self._cached.is_verified and not self._cached.is_misled
 
+    @property
+    def is_proven_soon(self) -> bool:
+        return self._cached.is_proven_soon
+
     def close(self) -> None:
         self._failure = None  # its frames hold us
         self._cached.close()
@@ -160,7 +173,8 @@ class Handles:
     Bytes that are read before a file is verified may turn out wrong, and the kernel has them then,
     for whoever reads next. So all who have an inode open at one time are one reader: if one of
     them was given wrong bytes, all are told, and the kernel drops the inode's bytes at once. It
-    also does with the last close of an inode that was not proven until then. Who opens an inode
+    also does with the last close of an inode that was not proven until then, unless all bytes are
+    being compared at that moment: then with the end of that, if it is a bad one. Who opens an inode
     meanwhile waits until that is done. It never has to wait for a read that takes long: in the
     one case nobody reads, in the other all reads fail at once.
 
@@ -214,22 +228,44 @@ class Handles:
 
     def close(self, number: int) -> None:
         handle, openings = self._open.pop(number)
-        is_proven = handle.is_proven
+        is_dropped = openings is not None and self._leave(openings, handle)
         handle.close()
-        if openings is None:
-            return
+        if openings is not None and is_dropped:
+            self._begin_drop(openings)
+
+    def _leave(self, openings: _Openings, handle: Handle) -> bool:
+        """Count one opening less; True if the kernel has to drop what it has of the inode."""
         with self._lock:
             openings.count -= 1
             if self._openings.get(openings.inode) is not openings:
                 self._misled -= Counter((openings.inode,))
-                return
-            if openings.count or openings.dropped:
-                return
-            if is_proven:
+                return False
+            if openings.count or openings.dropped or handle.is_proven_soon:
+                return False
+            if handle.is_proven:
                 del self._openings[openings.inode]
-                return
+                return False
             openings.dropped = Future()
-        self._begin_drop(openings)
+            return True
+
+    def proved(self, backing: Backing) -> None:
+        """The bytes of `backing`, of which all were here, have been compared, or cannot be."""
+        with self._lock:
+            closed = [
+                openings
+                for openings in self._openings.values()
+                if openings.reader.served is backing
+                and not openings.count
+                and openings.dropped is None
+            ]
+            for openings in closed:
+                if backing.is_whole:
+                    del self._openings[openings.inode]
+                else:
+                    openings.dropped = Future()
+        for openings in closed:
+            if openings.dropped is not None:
+                self._begin_drop(openings)
 
     def rejected(self, backing: Backing) -> None:
         """The bytes of `backing` are wrong: nobody reads them any more out of the kernel."""

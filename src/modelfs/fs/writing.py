@@ -74,6 +74,10 @@ class LocalHandle:
             self._watcher.flushed(os.fstat(self._fd).st_size)
 
     @property
+    def is_proven_soon(self) -> bool:
+        return False
+
+    @property
     def is_proven(self) -> bool:
         return True
 

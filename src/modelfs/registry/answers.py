@@ -33,6 +33,10 @@ class Answer:
         with connections.converted(self.host):
             return bytes(self._reply.raw.read1(size, decode_content=False))
 
+    def readinto(self, view: memoryview, /) -> int:
+        with connections.converted(self.host):
+            return connections.read_into(self._reply.raw, view)
+
     def document(self, limit: int, deadline: float) -> object:
         """The JSON value of the body; raises Unavailable for a page, Corrupt for nonsense."""
         return envelopes.parsed(self.content(limit, deadline), self.host)

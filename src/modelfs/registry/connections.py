@@ -80,6 +80,8 @@ class _Watched:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self.deadline: float | None = None
+        # Where the next bytes of a body may be put, instead of into new memory.
+        self.lent: memoryview | None = None
         # Whether the last read under a deadline found the end of the connection.
         self.has_ended = False
 
@@ -105,6 +107,40 @@ class _Watched:
         return getattr(self._sock, name)
 
 
+class _Response(http.client.HTTPResponse):
+    """An answer whose body can be read into a buffer that was lent to its socket.
+
+    What is above it counts what it gets and passes it on, and never looks at it.
+    """
+
+    def __init__(self, sock: Any, *args: Any, **options: Any) -> None:
+        super().__init__(sock, *args, **options)
+        self._watched = sock
+
+    def read1(self, size: int = -1) -> Any:
+        view: memoryview | None = getattr(self._watched, "lent", None)
+        if view is None or self.fp is None or self.chunked or not self.length or size < 0:
+            return super().read1(size)
+        count = self.fp.readinto1(view[: min(size, self.length)])
+        self.length -= count
+        return view[:count]
+
+
+def read_into(raw: Any, view: memoryview) -> int:
+    """Up to `len(view)` bytes of the body of the answer `raw`, as many as one read gives."""
+    watched = getattr(raw, "watched", None)
+    if watched is not None:
+        watched.lent = view
+    try:
+        data = raw.read1(len(view), decode_content=False)
+    finally:
+        if watched is not None:
+            watched.lent = None
+    if isinstance(data, bytes):
+        view[: len(data)] = data
+    return len(data)
+
+
 def _watching(connection: Any, getresponse: Callable[[], Any]) -> Any:
     """`getresponse()`, with the read time-out for the whole head of the answer."""
     watched = connection.sock
@@ -120,6 +156,8 @@ def _watching(connection: Any, getresponse: Callable[[], Any]) -> Any:
 
 
 class _HTTPConnection(urllib3.connection.HTTPConnection):
+    response_class = _Response
+
     def connect(self) -> None:
         super().connect()
         self.sock: Any = _Watched(self.sock)
@@ -129,6 +167,8 @@ class _HTTPConnection(urllib3.connection.HTTPConnection):
 
 
 class _HTTPSConnection(urllib3.connection.HTTPSConnection):
+    response_class = _Response
+
     def connect(self) -> None:
         super().connect()
         self.sock: Any = _Watched(self.sock)

@@ -45,8 +45,11 @@ class Stream(Protocol):
     @property
     def headers(self) -> Mapping[str, str]: ...
 
-    def read1(self, size: int, /) -> bytes:
-        """Up to `size` bytes, b"" at the end; raises Unavailable when the connection is lost."""
+    def readinto(self, view: memoryview, /) -> int:
+        """Fill the front of `view` with what is there; how many bytes, 0 at the end.
+
+        Raises Unavailable when the connection is lost.
+        """
         ...
 
     def close(self) -> None: ...
@@ -105,23 +108,22 @@ class RangeBody:
         if wanted <= 0:
             return 0
         begun = self._clock()
-        chunk = self._next(wanted)
-        self._check_pace(self._clock() - begun, len(chunk))
-        buffer[: len(chunk)] = chunk
-        self._at += len(chunk)
+        count = self._next(buffer[:wanted])
+        self._check_pace(self._clock() - begun, count)
+        self._at += count
         if self._at == self._stop:
             self._drop()
-        return len(chunk)
+        return count
 
-    def _next(self, wanted: int) -> bytes:
+    def _next(self, view: memoryview) -> int:
         """The next bytes, through as many connections as it takes."""
         since, losses = self._clock(), 0
         while True:
             if self._stream is None:
                 self._stream = self._connect()
             try:
-                if chunk := self._stream.read1(wanted):
-                    return chunk
+                if count := self._stream.readinto(view):
+                    return count
                 raise Unavailable(f"the answer ended early: {self._stop - self._at} bytes missing")
             except Unavailable as exc:
                 self._drop()
@@ -217,12 +219,12 @@ class RangeBody:
             raise Corrupt(f"the storage has a file of another size: {length}, not {self._size}")
         if self._at > SKIP_AT_MOST:
             raise Corrupt("the storage cannot send a part of a file")
-        left = self._at
+        left, sink = self._at, memoryview(bytearray(_SKIP_PIECE))
         while left:
-            chunk = stream.read1(min(left, _SKIP_PIECE))
-            if not chunk:
+            count = stream.readinto(sink[: min(left, _SKIP_PIECE)])
+            if not count:
                 raise Unavailable("the answer ended early")
-            left -= len(chunk)
+            left -= count
 
     def _drop(self) -> None:
         if self._stream is not None:

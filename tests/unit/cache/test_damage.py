@@ -92,7 +92,7 @@ def test_a_file_that_was_replaced_is_not_finished(directory: Path) -> None:
     store = Store(cache_directory)
     key = content_key(digests(content(10), "md5"), 10)
     backing = store.create(key)
-    backing.write_block(0, content(10))
+    backing.write(0, memoryview(content(10)))
     instance = backing.instance()
     store.drop(key, backing.inode)
     del backing  # its inode number is free for the next
@@ -107,7 +107,7 @@ def test_a_file_that_was_written_to_is_not_finished(directory: Path) -> None:
     store = Store(cache_directory)
     key = content_key(digests(content(10), "md5"), 10)
     backing = store.create(key)
-    backing.write_block(0, content(10))
+    backing.write(0, memoryview(content(10)))
     os.utime(backing.fd, ns=(0, 0))
     instance = backing.instance()
     flip(stored(directory, ".part"), 3)

@@ -144,7 +144,7 @@ def test_a_map_remembers_blocks(block_map: BlockMap) -> None:
     assert [] == block_map.recorded_blocks()
     for block, crc in ((0, 0), (9, 0xFFFFFFFF), (5, checksum(b"x"))):
         assert block_map.recorded(block) is None
-        block_map.record(block, crc)
+        block_map.record(block, (crc,))
         assert crc == block_map.recorded(block)
     assert [0, 5, 9] == block_map.recorded_blocks()
 
