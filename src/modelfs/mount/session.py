@@ -39,6 +39,9 @@ _READY_DEADLINE = 20.0
 # For requests at hand to be answered when the daemon is told to end.
 _DRAIN_DEADLINE = 3.0
 
+# What tells a daemon to end.
+_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
 # What keeps a mount harmless to whoever else is on this machine.
 _FIXED = frozenset({"nosuid", "nodev", "default_permissions"})
 
@@ -104,9 +107,10 @@ def serve(config: Config, options: Options, path: Path, ready: Callable[[], None
     def serving() -> None:
         notices.start(loop.fd)
         # Only now: fusepy and libfuse have set theirs while they mounted.
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in _ENDING:
             # On a thread: the main one may be interrupted while it holds what `end` needs.
             signal.signal(number, lambda *_: threading.Thread(target=end).start())
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
         mountpoint.read_ahead(path, BLOCK)
         if options.is_watched:
             heart.start(path, options.log_file)
@@ -119,9 +123,12 @@ def serve(config: Config, options: Options, path: Path, ready: Callable[[], None
         loop.drain(_DRAIN_DEADLINE)
 
     chosen = _library_options(config, options)
+    # A signal that comes while we mount is kept until then: libfuse's handlers would swallow it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     try:
         binding.serve(operations, str(path), chosen, loop, serving, ended)
     finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
         record.remove()
         _stop(parts)
         heart.stop()
