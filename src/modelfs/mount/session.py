@@ -68,6 +68,9 @@ class Options:
 
 def serve(config: Config, options: Options, path: Path, ready: Callable[[], None]) -> None:
     """Mount at `path` and serve until unmounted or told to end; `ready` is called once serving."""
+    # A signal that comes while we mount is kept until then: libfuse's handlers would swallow it,
+    # in whatever thread. Those that start here never take one.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     passthrough = Passthrough(options.passthrough, config.cache_dir)
     loop = binding.new_loop(passthrough)
     notices = Notices()
@@ -123,8 +126,6 @@ def serve(config: Config, options: Options, path: Path, ready: Callable[[], None
         loop.drain(_DRAIN_DEADLINE)
 
     chosen = _library_options(config, options)
-    # A signal that comes while we mount is kept until then: libfuse's handlers would swallow it.
-    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     try:
         binding.serve(operations, str(path), chosen, loop, serving, ended)
     finally:
