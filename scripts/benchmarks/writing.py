@@ -63,9 +63,19 @@ def cases(sizes: Sizes) -> list[Case[Stage]]:
     create, download = "versions create", "versions download --untar"
     return [
         *found,
-        Case("versions-create", f"modelfs … {create}", f"kaggle … {create}", _created, rounds=3),
-        Case(
-            "versions-download", f"modelfs … {download}", f"kaggle … {download}", _fetched, rounds=3
+        *(
+            Case(f"versions-create-{client}", f"modelfs … {create}", rival, set_up, rounds=2)
+            for client, rival, set_up in (
+                ("kaggle", f"kaggle … {create}", partial(_created, _skip)),
+                ("kagglehub", hub, partial(_created, _hub)),
+            )
+        ),
+        *(
+            Case(f"versions-download-{client}", f"modelfs … {download}", rival, set_up, rounds=2)
+            for client, rival, set_up in (
+                ("kaggle", f"kaggle … {download}", partial(_fetched, _untar)),
+                ("kagglehub", "kagglehub.model_download", partial(_fetched, _hub_fetch)),
+            )
         ),
         Case("start", "modelfs --help", "kaggle --help", _started),
         Case("start-mount", "modelfs mount, until it serves", "kaggle --help", _mounted),
@@ -192,40 +202,54 @@ def _hub(official: Official, folder: Path) -> float:
 
 
 @contextmanager
-def _created(stage: Stage) -> Iterator[Pair]:
+def _created(publish: Publish, stage: Stage) -> Iterator[Pair]:
     stage.planted(_SLUG)
     source, official = _large(stage), Official(stage)
     expected, words = _digests(source), _creating("skip", source)
     yield Pair(
         lambda: _one_more(stage, expected, lambda: _modelfs(stage, *words, *_registry(stage))),
-        lambda: _one_more(stage, expected, lambda: official.kaggle(*words)),
+        lambda: _one_more(stage, expected, lambda: publish(official, source)),
     )
     shutil.rmtree(source)
 
 
 @contextmanager
-def _fetched(stage: Stage) -> Iterator[Pair]:
+def _fetched(fetch: Publish, stage: Stage) -> Iterator[Pair]:
     """A version as a folder, where none was and nothing is cached."""
     expected = {FILE: stage.planted(_FETCHED).files[FILE].digests.sha256}
     official = Official(stage)
-    version = f"{OWNER}/{MODEL}/{FRAMEWORK}/{_FETCHED}/1"
-    words = ("models", "instances", "versions", "download", version, "--untar", "-q", "-p")
 
     def into_folder(run: Callable[[Path], float]) -> float:
         folder = stage.fresh("fetched")
         seconds = run(folder)
-        expect(_digests(folder), expected)
+        found = {Path(path).name: digest for path, digest in _digests(folder).items()}
+        expect({FILE: found[FILE]}, expected)
         shutil.rmtree(folder)
         return seconds
 
     def rival() -> float:
-        return into_folder(lambda folder: official.kaggle(*words, folder))
+        return into_folder(lambda folder: fetch(official, folder))
 
     rival()  # the server packs a version when it is first asked for; only the first one waits
+    words = (*_FETCHING, "-p")
     yield Pair(
         lambda: into_folder(lambda folder: _modelfs(stage, *words, folder, *_registry(stage))),
         rival,
     )
+
+
+_FETCHING = (
+    *("models", "instances", "versions", "download"),
+    *(f"{OWNER}/{MODEL}/{FRAMEWORK}/{_FETCHED}/1", "--untar", "-q"),
+)
+
+
+def _untar(official: Official, folder: Path) -> float:
+    return official.kaggle(*_FETCHING, "-p", folder)
+
+
+def _hub_fetch(official: Official, folder: Path) -> float:
+    return official.download(_FETCHED, folder)[0]
 
 
 def _registry(stage: Stage) -> tuple[str, ...]:

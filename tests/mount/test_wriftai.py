@@ -14,7 +14,9 @@ import pytest
 from contract.documents import SAMPLE
 from mounting import Mounted
 from polling import wait_for
+from published import BASE, settled
 from serving import own_environ
+from sims.content import BERT, plant
 from sims.raw import DROP
 from sims.wriftai import SCHEMAS, WriftAI, digest
 
@@ -199,3 +201,38 @@ def test_a_version_is_readable_without_the_service(mount: Mounted, service: Wrif
     before = {name: (mount.path / "alice/bert/1" / name).read_bytes() for name in FILES}
     service.is_down = True
     assert before == {name: (mount.path / "alice/bert/1" / name).read_bytes() for name in FILES}
+
+
+def test_all_pages_of_versions_are_listed(mount: Mounted, service: WriftAI) -> None:
+    for number in range(4, 124):
+        service.add_version("alice", "bert", f"the {number}th")
+    model = mount.path / "alice/bert"
+    numbers = [str(number) for number in range(1, 124)]
+    wait_for(lambda: sorted([*numbers, "latest", "model.json"]) == sorted(os.listdir(model)), 60.0)
+    assert "123" == os.readlink(model / "latest")
+    assert "the 123th\n" == (model / "latest/NOTES").read_text()
+
+
+def test_wriftai_and_kaggle_stand_side_by_side(service: WriftAI, tmp_path: Path) -> None:
+    """Both are read, published to and deleted from in one mount."""
+    registry = tmp_path / "registry"
+    plant(registry, [BERT])
+    both = (f"w=wriftai+{service.url}", "--registry", f"k=local:{registry}", "--allow-delete")
+    with Mounted(tmp_path / "both", *both, token=service.token) as mount:
+        assert ["k", "w"] == sorted(os.listdir(mount.path))
+        draft = mount.path / "w/alice/bert/4"
+        draft.mkdir()
+        write_files(draft)
+        other = mount.path / "k" / BASE / "4"
+        other.mkdir()
+        (other / "config.json").write_bytes(b"{}")
+        writing = f"for it in w/alice/bert k/{BASE}; do echo notes > $it/4/NOTES; done"
+        assert "" == shell(writing, mount.path)
+        wait_for(lambda: 4 in service.models["alice", "bert"].versions, 30.0)
+        wait_for((draft / "version.json").exists, 30.0)
+        settled(other)
+        assert b"{}" == (other / "config.json").read_bytes()
+        shutil.rmtree(draft)
+        shutil.rmtree(other)
+        wait_for(lambda: 4 not in service.models["alice", "bert"].versions, 30.0)
+        assert not other.exists()
