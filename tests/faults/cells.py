@@ -71,19 +71,25 @@ class Table:
         return self
 
 
-def judged(operation: Callable[[], object], expected: object, *, is_lie: bool = False) -> Verdict:
+def judged(
+    operation: Callable[[], object],
+    expected: object,
+    *,
+    is_lie: bool = False,
+    longest: float = LONGEST,
+) -> Verdict:
     """What an operation came to. `is_lie`: nobody could know that its bytes are others."""
     begun = time.monotonic()
     try:
         value = operation()
     except Error as exc:
-        return _judged_error(exc, time.monotonic() - begun)
+        return _judged_error(exc, time.monotonic() - begun, longest)
     except OSError as exc:
         # Nothing of ours: the file object of a caller who was told before.
         return Verdict(BAD, f"{type(exc).__name__}: {exc}")
     except Exception as exc:
         return Verdict(BAD, f"{type(exc).__name__}: {exc}")
-    if (lasted := time.monotonic() - begun) > LONGEST:
+    if (lasted := time.monotonic() - begun) > longest:
         return Verdict(BAD, f"took {lasted:.1f} s")
     if callable(expected):
         return Verdict(RIGHT) if expected(value) else Verdict(WRONG, repr(value)[:200])
@@ -92,11 +98,11 @@ def judged(operation: Callable[[], object], expected: object, *, is_lie: bool = 
     return Verdict(UNPROVEN if is_lie else WRONG, repr(value)[:80])
 
 
-def _judged_error(error: Error, lasted: float) -> Verdict:
+def _judged_error(error: Error, lasted: float, longest: float) -> Verdict:
     text = f"{type(error).__name__}: {error}"
     if _SECRET.search(text) or len(text) > 1000 or not text.isprintable():
         return Verdict(BAD, f"says too much: {text[:500]!r}")
-    if not error.errno or lasted > LONGEST:
+    if not error.errno or lasted > longest:
         return Verdict(BAD, f"after {lasted:.1f} s: {text}")
     return Verdict(ERROR, text)
 

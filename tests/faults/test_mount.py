@@ -117,7 +117,7 @@ def measured(mount: Mounted, servers: dict[str, Kaggle], roots: dict[str, Path])
     def all_right() -> bool:
         left = [cell for cell in cells if found.later.get(cell) != RIGHT]
         found.later |= read(left, as_is=False)
-        return {kind for kind, _ in cells if found.later[kind, "whole"] != RIGHT} <= LEFT_ALONE
+        return {kind for kind, way in cells if found.later[kind, way] != RIGHT} <= LEFT_ALONE
 
     try:
         wait_for(all_right, 40)

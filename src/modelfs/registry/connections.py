@@ -15,6 +15,7 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from email.errors import FirstHeaderLineIsContinuationDefect, MissingHeaderBodySeparatorDefect
 from typing import Any, Literal
 
 import requests
@@ -33,6 +34,8 @@ SENDING = 20.0
 _LEFT_OVER, _LEFT_OVER_WAIT = 4096, 1.0
 # For the head of an answer where no time-out was given; every request of ours has one.
 _HEAD = 10.0
+# Of a head of which the standard library drops a part, and says so nowhere else.
+_BROKEN = (MissingHeaderBodySeparatorDefect, FirstHeaderLineIsContinuationDefect)
 
 
 class NotSent(Unavailable):
@@ -151,6 +154,13 @@ def _watching(connection: Any, getresponse: Callable[[], Any]) -> Any:
         answer.close()
         # The standard library takes the end of a connection for the end of a head.
         raise http.client.RemoteDisconnected("the head of the answer ended early")
+    # The library's own view of it, which alone remembers.
+    original = getattr(answer, "_original_response", None)
+    defects = original.msg.defects if original is not None else ()
+    if any(isinstance(defect, _BROKEN) for defect in defects):
+        answer.close()
+        # What comes after a line that is no header is lost: lengths, ranges, digests.
+        raise http.client.HTTPException("the head of the answer is broken")
     answer.watched = watched
     return answer
 
