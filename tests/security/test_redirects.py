@@ -87,7 +87,8 @@ def test_credentials_do_not_follow_a_redirect(
     scan = Scan([SECRET, "alice:pass"])
     scan.text("thief", repr(thief.requests))
     assert [] == scan.found
-    assert (kind in FOLLOWED) == bool(thief.requests)
+    # The greeting of TLS is random, and may look like a request of no known method.
+    assert (kind in FOLLOWED) == any(asked.method.isalpha() for asked in thief.requests)
 
 
 def test_credentials_are_back_only_at_home(thief: RawServer) -> None:
@@ -182,7 +183,7 @@ def test_only_a_certificate_that_is_good_gets_the_token(
             else:
                 with pytest.raises(Error, match="not trusted"):
                     http.call("v1/x", {})
-    assert is_taken == bool(server.requests)
+    assert is_taken == any(asked.method.isalpha() for asked in server.requests)
 
 
 def test_nothing_turns_the_check_of_certificates_off() -> None:
