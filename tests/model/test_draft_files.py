@@ -241,7 +241,7 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], tup
 
 
 @settings(
-    max_examples=300,
+    max_examples=150,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
