@@ -22,7 +22,7 @@ from benchmarks.stage import Stage
 _ROOM, _FULL_ROOM = 8 << 30, 20 << 30
 _PICTURE = "performance.png"
 # Enough for a median that one disturbed round does not move; more where there is the time.
-_ROUNDS, _FULL_ROUNDS = 3, 5
+_ROUNDS, _FULL_ROUNDS = 2, 5
 
 
 def main(root: Path, words: Sequence[str]) -> int:
