@@ -10,6 +10,7 @@ import click
 
 from modelfs.cli import folders
 from modelfs.errors import Unauthenticated
+from modelfs.model import Item
 from modelfs.refs import Ref
 
 if TYPE_CHECKING:
@@ -35,6 +36,18 @@ def show(client: Client, ref: Ref, folder: Path | None, name: str) -> None:
     numbers = {key: facts[key] for key in ("id", "versionId", "versionNumber") if facts.get(key)}
     path = folders.write(folders.existing(folder), name, numbers | client.metadata(ref))
     click.echo(f"Metadata file written to {path}")
+
+
+def say_done(item: Item, what: str) -> None:
+    """Say what was done, as "model was created", in the official client's words."""
+    click.echo(f"Your {what}. Id={item.facts.get('id')}. Url={item.facts.get('url')}")
+
+
+def change(client: Client, folder: Path | None, name: str, noun: str) -> None:
+    """Change what the metadata file `name` in `folder` is about, as it says."""
+    ref, fields = folders.read(folders.existing(folder), name)
+    client.update(ref, fields)
+    say_done(client.stat(ref), f"{noun} was updated")
 
 
 def remove(client: Client, ref: Ref) -> None:

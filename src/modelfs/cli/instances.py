@@ -16,7 +16,7 @@ from modelfs.cli.clients import (
     with_client,
     yes_option,
 )
-from modelfs.cli.facts import owned, remove, show
+from modelfs.cli.facts import change, owned, remove, say_done, show
 from modelfs.cli.folders import folder_option
 from modelfs.cli.options import settings
 from modelfs.cli.slugs import Slug
@@ -82,8 +82,7 @@ def create(client: Client, folder: Path | None, **options: Any) -> None:
     client.stat(ref.parent.parent)
     _check_new(client, ref)
     published(client, folder, ref, **options)
-    facts = client.stat(ref).facts
-    click.echo(f"Your model instance was created. Id={facts.get('id')}. Url={facts.get('url')}")
+    say_done(client.stat(ref), "model instance was created")
 
 
 @instances.command()
@@ -123,10 +122,7 @@ def files(client: Client, instance: Ref, paging: dict[str, Any], layout: Layout)
 @with_client
 def update(client: Client, folder: Path | None) -> None:
     """Change an instance as model-instance-metadata.json says; what it does not mention stays."""
-    ref, fields = folders.read(folders.existing(folder), INSTANCE)
-    client.update(ref, fields)
-    facts = client.stat(ref).facts
-    click.echo(f"Your model instance was updated. Id={facts.get('id')}. Url={facts.get('url')}")
+    change(client, folder, INSTANCE, "model instance")
 
 
 @instances.command()

@@ -16,7 +16,7 @@ from modelfs.cli.clients import (
     with_client,
     yes_option,
 )
-from modelfs.cli.facts import owned, remove, show
+from modelfs.cli.facts import change, owned, remove, say_done, show
 from modelfs.cli.folders import folder_option
 from modelfs.cli.instances import instances
 from modelfs.cli.options import settings
@@ -70,8 +70,7 @@ def init(folder: Path | None) -> None:
 def create(client: Client, folder: Path | None) -> None:
     """Create a model, as model-metadata.json describes it."""
     ref, fields = folders.read(folders.existing(folder), MODEL, is_new=True)
-    facts = client.create(ref, fields).facts
-    click.echo(f"Your model was created. Id={facts.get('id')}. Url={facts.get('url')}")
+    say_done(client.create(ref, fields), "model was created")
 
 
 @models.command()
@@ -114,10 +113,7 @@ def list_models(
 @with_client
 def update(client: Client, folder: Path | None) -> None:
     """Change a model as model-metadata.json says; what it does not mention stays."""
-    ref, fields = folders.read(folders.existing(folder), MODEL)
-    client.update(ref, fields)
-    facts = client.stat(ref).facts
-    click.echo(f"Your model was updated. Id={facts.get('id')}. Url={facts.get('url')}")
+    change(client, folder, MODEL, "model")
 
 
 @models.command()
