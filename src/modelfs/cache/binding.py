@@ -18,6 +18,7 @@ from modelfs.cache.crew import Crew
 from modelfs.cache.digestlog import Claim, DigestLog, Known
 from modelfs.cache.fetching import FOREIGN_PATIENCE, Fetcher, Job
 from modelfs.cache.keys import content_key, identity_hash, legible, private_key
+from modelfs.cache.readahead import Window
 from modelfs.errors import Error, Unavailable
 from modelfs.model import Digests
 
@@ -43,6 +44,7 @@ class Name:
         self.content: Content | None = None
         self._lock = threading.Lock()
         self._waiting: list[Waiter] = []
+        self._windows: list[Window] = []
         self._is_binding = False
 
     @property
@@ -59,6 +61,18 @@ class Name:
                 return False
             self._is_binding = True
             return True
+
+    def keep(self, window: Window) -> Content | None:
+        """The content to fetch `window` of; while it is not known, the window is kept for it."""
+        with self._lock:
+            if self.content is None:
+                self._windows.append(window)
+            return self.content
+
+    def take_windows(self) -> list[Window]:
+        with self._lock:
+            windows, self._windows = self._windows, []
+            return windows
 
     def wanted(self) -> Waiter | None:
         """Who has waited longest."""
@@ -109,6 +123,11 @@ class Binder:
         content = name.content
         if content is not None:  # known by now; nobody else may come for those that wait
             self._show(name, content)
+
+    def look_ahead(self, name: Name, window: Window) -> None:
+        """Have the bytes of `window` fetched, at the latest when it is known what they are of."""
+        if (content := name.keep(window)) is not None:
+            self._fetcher.prefetch(content, name.source, window)
 
     def _bind(self, name: Name, since: float, buffer: memoryview) -> None:
         try:
@@ -177,6 +196,8 @@ class Binder:
     def _show(self, name: Name, content: Content) -> None:
         for waiter in name.show(content):
             self._fetcher.fetch(content, waiter)
+        for window in name.take_windows():
+            self._fetcher.prefetch(content, name.source, window)
 
 
 def _close(body: Body) -> None:
