@@ -316,8 +316,7 @@ class Fetcher:
         content = job.content
         start, end = first * BLOCK, min(stop * BLOCK, content.size)
         self._room.reserve(end - start)
-        came, landed = 0, 0
-        begun = 0.0
+        came, landed, begun = 0, 0, time.monotonic()
 
         def moved(count: int) -> None:
             nonlocal came
@@ -338,7 +337,6 @@ class Fetcher:
         content.pace.begin()
         try:
             with self._body(job, first, stop) as body:
-                begun = time.monotonic()
                 # One block first: it may be all that somebody waits for.
                 for view in _views(buffer, end - start):
                     if not job.is_wanted and not content.users:

@@ -1,9 +1,8 @@
 """How fast the ranges of one content come, and what follows for the next: pure arithmetic.
 
-More connections pay as long as each of them brings as much as it would alone: servers and lines
-far away limit the single connection, those near by all of them together. So the fewest that bring
-nearly the most are used, and up to twice as many, to see whether those bring more. One lock, for
-the numbers.
+Where the single connection is slow, because it or its server is limited or far away, several bring
+more than one. Where it is fast, what limits is common to all of them, a processor mostly: more of
+them only cost more. One lock, for the numbers.
 """
 
 from __future__ import annotations
@@ -12,18 +11,19 @@ import threading
 
 from modelfs.cache.blockmap import BLOCK
 
-# Before anything is known; at the most. Others of the same content, for which somebody waits, may
-# begin beside these.
-_START, _MOST = 8, 10
-# Nearly the most, and how much of what was seen still counts after the next range.
-_NEARLY, _KEPT = 0.8, 0.9
-# One range takes about so long: its request's way is a small part of that, and who wants what is
-# at its end has not long to wait. Between 1 and 16 MiB, unless less is wanted.
-_SECONDS, _LEAST, _LONGEST = 0.15, 4, 64
 # What comes faster, in bytes a second, than a line of a gigabit brings.
 _FAST = 125e6
-# Less than this may have been in some buffer on the way.
-_TELLING = 1 << 20
+# Connections for what nobody waits for yet, of fast ones and of others. What somebody waits for
+# may have more.
+_FEW, _MANY = 4, 10
+# How much of the fastest counts after the next range: circumstances change.
+_KEPT = 0.97
+# One range takes about so long: the way of its request is a small part of that, and who wants what
+# is at its end has not long to wait. In blocks: at first 4 MiB, then from 2 to 16. What is wanted is
+# cut in several parts in any case, but not below 1 MiB.
+_SECONDS, _FIRST, _SHORTEST, _LONGEST, _PARTS, _LEAST = 0.2, 16, 8, 64, 4, 4
+# Less than this says little: it was mostly waited for, or was there already.
+_TELLING = 2 << 20
 
 
 class Pace:
@@ -31,45 +31,43 @@ class Pace:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._count = 0
-        # Bytes a second of all together, by the number of connections: 1, 2 or 3, 4 to 7, more.
-        self._totals = [0.0] * 4
-        # How many connections may be used.
-        self.connections = _START
+        # How many ranges are on their way.
+        self.running = 0
         # Bytes a second of each connection, and of all; 0 while that is not known.
         self.each = 0.0
         self.total = 0.0
+        self._fastest = 0.0
 
     def begin(self) -> None:
-        """One more range is on its way."""
+        """One more range is asked for."""
         with self._lock:
-            self._count += 1
+            self.running += 1
 
     def end(self, size: int, seconds: float) -> None:
-        """A range has ended; `size` bytes of it came within `seconds` of the answer's head."""
+        """A range has ended; `size` bytes of it came in `seconds`."""
         with self._lock:
-            count = self._count
-            self._count -= 1
+            count = self.running
+            self.running -= 1
             if size < _TELLING:
                 return
             rate = size / max(seconds, 1e-6)
             self.each = (self.each + rate) / 2 if self.each else rate
             self.total = rate * count
-            level = min(count.bit_length(), len(self._totals)) - 1
-            totals = [known * _KEPT for known in self._totals]
-            seen = self._totals[level]
-            totals[level] = (seen + self.total) / 2 if seen else self.total
-            self._totals = totals
-            enough = _NEARLY * max(totals)
-            best = next(at for at, known in enumerate(totals) if known >= enough)
-            self.connections = min(2 << best, _MOST)
+            self._fastest = max(rate, self._fastest * _KEPT)
+
+    @property
+    def connections(self) -> int:
+        """How many may be used at once for what nobody waits for yet."""
+        return _FEW if self._fastest > _FAST else _MANY
 
     @property
     def is_fast(self) -> bool:
-        """True if it comes faster than over a line of some distance; then processors are scarce."""
+        """True if all comes faster than over a line of some distance: processors are scarce."""
         return self.total > _FAST
 
     def blocks(self, wanted: int) -> int:
         """How many blocks the next range should have, of so many `wanted`: a part of them."""
-        longest = int(self.each * _SECONDS) // BLOCK
-        return max(_LEAST, min(wanted // 4, max(longest, _LEAST), _LONGEST))
+        longest = _FIRST
+        if self.each:
+            longest = min(max(int(self.each * _SECONDS) // BLOCK, _SHORTEST), _LONGEST)
+        return max(min(wanted // _PARTS, longest), _LEAST)
