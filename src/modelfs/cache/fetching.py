@@ -414,10 +414,8 @@ class Fetcher:
             return
         pause = min(job.pause * 1.5, _POLL_MOST) if job.since else _POLL_FIRST
         for first, stop in runs(job.content.let_go(backing, blocks)):
-            again = replace(
-                job, first=first, stop=stop, is_wanted=True, body=None, since=since, pause=pause
-            )
-            self._submit(again, delay=pause)
+            again = Job(job.content, job.source, first, stop, is_wanted=True)
+            self._submit(replace(again, since=since, pause=pause), delay=pause)
 
     def _serve(self, content: Content, backing: Backing, waiters: list[Waiter]) -> None:
         """Give readers the bytes that `backing` has now."""

@@ -19,8 +19,8 @@ _FEW, _MANY = 4, 10
 # How much of the fastest counts after the next range: circumstances change.
 _KEPT = 0.97
 # One range takes about so long: the way of its request is a small part of that, and who wants what
-# is at its end has not long to wait. In blocks: at first 4 MiB, then from 2 to 16. What is wanted is
-# cut in several parts in any case, but not below 1 MiB.
+# is at its end has not long to wait. In blocks: at first 4 MiB, then from 2 to 16; what is wanted
+# is cut in several parts in any case, but not below 1 MiB.
 _SECONDS, _FIRST, _SHORTEST, _LONGEST, _PARTS, _LEAST = 0.2, 16, 8, 64, 4, 4
 # Less than this says little: it was mostly waited for, or was there already.
 _TELLING = 2 << 20
