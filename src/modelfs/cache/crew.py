@@ -13,6 +13,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import logging
+import mmap
 import threading
 import time
 from collections import Counter, deque
@@ -142,7 +143,8 @@ class Crew:
             self._threads.add(thread)
 
     def _run(self) -> None:
-        buffer = memoryview(bytearray(BUFFER))
+        # Not a bytearray, which is filled with zeros while all other threads wait.
+        buffer = memoryview(mmap.mmap(-1, BUFFER))
         while (found := self._next()) is not None:
             self._current.task = found
             try:
