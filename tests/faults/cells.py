@@ -11,10 +11,10 @@ import os
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from unittest import mock
 
@@ -33,9 +33,17 @@ TOKEN = "KGAT_canary_of_the_matrix"
 FAST = Limits(
     connect=2, read=0.6, total=2, attempts=6, first_wait=0.01, longest_wait=0.05, submit=2, stall=1
 )
-# For the slowest operation of all, with many at a time on two cores.
-LONGEST = 30.0
-_AT_ONCE = 64
+# For what has to come out right: nothing is in its way but the other cells and a slow machine.
+PATIENT = replace(
+    FAST, connect=30, read=60, total=120, quick_tries=0, submit=120, stall=60, attempts=10
+)
+# The same, where the first answer never comes.
+STALLED = replace(PATIENT, read=20, quick_tries=1)
+PACES = {"": FAST, "patient": PATIENT, "stalled": STALLED}
+# For the slowest operation of all, with many at a time on two cores that do something else, too.
+LONGEST = 120.0
+# Most of them wait for what never comes; the others share the machine.
+_AT_ONCE = 32
 _SECRET = re.compile(rf"{TOKEN}|Signature|Bearer|Traceback", re.IGNORECASE)
 
 RIGHT, ERROR, UNPROVEN, WRONG, BAD = "right", "error", "unproven", "wrong", "bad"
@@ -132,15 +140,19 @@ def descriptors() -> int:
 
 
 @contextmanager
-def hasty(limits: Limits = FAST, pages: int = 50) -> Iterator[None]:
-    """Clients made meanwhile give up earlier, and take fewer pages for a list without an end."""
+def hasty(paces: Mapping[str, Limits] = PACES, pages: int = 50) -> Iterator[None]:
+    """Clients made meanwhile are of their pace, and take fewer pages for a list without an end."""
 
     def opened(spec: str, config: Config) -> Registry:
-        base = spec.removeprefix("kaggle+")
+        pace, _, base = spec.partition("kaggle+")
         found = credentials.for_other(config.environ, config.token_file)
-        client = kaggle.connect(base, found, config.environ, limits)
+        client = kaggle.connect(base, found, config.environ, paces[pace.removesuffix("+")])
         return WritableKaggleRegistry(
-            client, license_name="MIT", has_first_notes=True, identity=spec, has_login=True
+            client,
+            license_name="MIT",
+            has_first_notes=True,
+            identity=f"kaggle+{base}",
+            has_login=True,
         )
 
     with (
@@ -151,11 +163,21 @@ def hasty(limits: Limits = FAST, pages: int = 50) -> Iterator[None]:
         yield
 
 
-def client_of(url: str, folder: Path, token: str = TOKEN) -> Client:
-    """A client of the registry at `url`, with its cache and its state below `folder`."""
+def pace_of(kind: str, mode: str, passing: Collection[str]) -> str:
+    """How patient to be with a fault: as hasty as can be where an error will do."""
+    if mode != "once" or kind not in passing:
+        return ""
+    return "stalled" if "stall" in kind else "patient"
+
+
+def client_of(url: str, folder: Path, token: str = TOKEN, *, pace: str = "") -> Client:
+    """A client of the registry at `url`, with its cache and its state below `folder`.
+
+    `pace` is one of those that `hasty` knows.
+    """
     return Client(
         config=Config(
-            registries=(Mount("", f"kaggle+{url}"),),
+            registries=(Mount("", f"{pace}+kaggle+{url}" if pace else f"kaggle+{url}"),),
             cache_dir=folder / "cache",
             state_dir=folder / "state",
             cache_floor=0,
