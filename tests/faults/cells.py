@@ -22,10 +22,11 @@ from drafting import HASTY
 from modelfs.api import Client
 from modelfs.config import Config, Mount
 from modelfs.errors import Error
-from modelfs.registry import credentials, kaggle
+from modelfs.registry import credentials, kaggle, wriftai, wriftai_calls
 from modelfs.registry.base import Registry
 from modelfs.registry.http import Limits
 from modelfs.registry.kaggle_writing import WritableKaggleRegistry
+from modelfs.registry.wriftai_writing import WritableWriftAIRegistry
 from polling import wait_for
 
 TOKEN = "KGAT_canary_of_the_matrix"
@@ -144,9 +145,13 @@ def hasty(paces: Mapping[str, Limits] = PACES, pages: int = 50) -> Iterator[None
     """Clients made meanwhile are of their pace, and take fewer pages for a list without an end."""
 
     def opened(spec: str, config: Config) -> Registry:
-        pace, _, base = spec.partition("kaggle+")
+        *pace, protocol, base = spec.split("+")
+        limits = paces["".join(pace)]
         found = credentials.for_other(config.environ, config.token_file)
-        client = kaggle.connect(base, found, config.environ, paces[pace.removesuffix("+")])
+        if protocol == "wriftai":
+            calls = wriftai.connect(f"{base}/v1", found, config.environ, limits)
+            return WritableWriftAIRegistry(calls, identity=f"wriftai+{base}", has_login=True)
+        client = kaggle.connect(base, found, config.environ, limits)
         return WritableKaggleRegistry(
             client,
             license_name="MIT",
@@ -158,6 +163,7 @@ def hasty(paces: Mapping[str, Limits] = PACES, pages: int = 50) -> Iterator[None
     with (
         mock.patch("modelfs.assemble.open_registry", opened),
         mock.patch.object(kaggle, "_MOST_PAGES", pages),
+        mock.patch.object(wriftai_calls, "_MOST_PAGES", pages),
         mock.patch("modelfs.api.publishing.Patience", return_value=HASTY),
     ):
         yield
@@ -170,14 +176,17 @@ def pace_of(kind: str, mode: str, passing: Collection[str]) -> str:
     return "stalled" if "stall" in kind else "patient"
 
 
-def client_of(url: str, folder: Path, token: str = TOKEN, *, pace: str = "") -> Client:
+def client_of(
+    url: str, folder: Path, token: str = TOKEN, *, pace: str = "", protocol: str = "kaggle"
+) -> Client:
     """A client of the registry at `url`, with its cache and its state below `folder`.
 
     `pace` is one of those that `hasty` knows.
     """
+    spec = "+".join(filter(None, (pace, protocol, url)))
     return Client(
         config=Config(
-            registries=(Mount("", f"{pace}+kaggle+{url}" if pace else f"kaggle+{url}"),),
+            registries=(Mount("", spec),),
             cache_dir=folder / "cache",
             state_dir=folder / "state",
             cache_floor=0,

@@ -68,7 +68,9 @@ def registry(thief: RawServer, request: pytest.FixtureRequest) -> Iterator[RawSe
         yield server
 
 
-EVERY = [(kind, 302) for kind in KINDS] + [("another name of this machine", status) for status in (301, 303, 307)]
+EVERY = [(kind, 302) for kind in KINDS] + [
+    ("another name of this machine", status) for status in (301, 303, 307)
+]
 
 
 @pytest.mark.parametrize("registry", EVERY, indirect=True, ids=lambda item: f"{item[0]}, {item[1]}")
