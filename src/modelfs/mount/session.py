@@ -21,7 +21,7 @@ from modelfs.assemble import Parts, assemble
 from modelfs.cache.blockmap import BLOCK
 from modelfs.config import Config
 from modelfs.errors import Error, Usage
-from modelfs.mount import binding, keeping, mountpoint
+from modelfs.mount import allocator, binding, keeping, mountpoint
 from modelfs.mount.changes import Changes
 from modelfs.mount.heart import Heart, Pulse
 from modelfs.mount.notices import Notices
@@ -72,6 +72,7 @@ def serve(config: Config, options: Options, path: Path, ready: Callable[[], None
     # A signal that comes while we mount is kept until then: libfuse's handlers would swallow it,
     # in whatever thread. Those that start here never take one.
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    allocator.restrain()
     warn_of_hasty_kernel()
     passthrough = Passthrough(options.passthrough, config.cache_dir)
     loop = binding.new_loop(passthrough)
