@@ -43,7 +43,10 @@ class Area:
 
     def status(self, ref: Ref) -> dict[str, Any]:
         """What is known of a draft while no mount has it, as status.json would say it."""
-        journal = Journal.load(self.staging.read_journal(ref))
+        try:
+            journal = Journal.load(self.staging.read_journal(ref))
+        except WrongState as exc:
+            journal = Journal(Phase.FAILED, reason=str(exc))
         state = _STATES.get(journal.phase, State.UPLOADING)
         told: dict[str, Any] = {"ref": str(ref), "state": str(state)}
         return told | ({"reason": journal.reason} if state is State.FAILED else {})

@@ -16,7 +16,7 @@ from modelfs.cache import BlockCache
 from modelfs.cache.blockmap import BLOCK
 from modelfs.model import Digests
 
-WAIT = 10.0
+WAIT = 60.0
 SIZE = 3 * BLOCK + 1000
 SMALL = 5000
 HEADER = 24  # of a map; a token of eight bytes follows, which may be anything
