@@ -8,7 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mounting import is_mounted
+from polling import wait_for
 from serving import MODELFS, own_environ
+
+# As long as a mount may take for what it has under way when it is asked to end.
+ENDING = 30.0
 
 
 class Shell:
@@ -72,11 +76,19 @@ class Shell:
         for path in self.folder.iterdir():
             if is_mounted(path):
                 self.run("umount", "--lazy", path)
+        try:
+            # Who is unmounted lazily ends by itself, a little later.
+            wait_for(lambda: not self._left(), ENDING, "no processes left behind")
+        except AssertionError as exc:
+            exc.add_note(self.log)
+            raise
+        finally:
+            for pid in self._left():
+                os.kill(pid, 9)
+
+    def _left(self) -> list[int]:
         pids = [int(pid) for pid in os.listdir("/proc") if pid.isdigit()]
-        left = [pid for pid in pids if _is_ours(pid, str(self.folder))]
-        for pid in left:
-            os.kill(pid, 9)
-        assert [] == left, f"processes left behind: {self.log}"
+        return [pid for pid in pids if _is_ours(pid, str(self.folder))]
 
 
 def _is_ours(pid: int, folder: str) -> bool:

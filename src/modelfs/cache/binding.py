@@ -18,7 +18,7 @@ from modelfs.cache.crew import Crew
 from modelfs.cache.digestlog import Claim, DigestLog, Known
 from modelfs.cache.fetching import FOREIGN_PATIENCE, Fetcher, Job
 from modelfs.cache.keys import content_key, identity_hash, legible, private_key
-from modelfs.cache.readahead import Window
+from modelfs.cache.readahead import Stretch
 from modelfs.errors import Error, Unavailable
 from modelfs.model import Digests
 
@@ -44,7 +44,7 @@ class Name:
         self.content: Content | None = None
         self._lock = threading.Lock()
         self._waiting: list[Waiter] = []
-        self._windows: list[Window] = []
+        self._stretches: list[Stretch] = []
         self._is_binding = False
 
     @property
@@ -62,17 +62,17 @@ class Name:
             self._is_binding = True
             return True
 
-    def keep(self, window: Window) -> Content | None:
-        """The content to fetch `window` of; while it is not known, the window is kept for it."""
+    def keep(self, stretch: Stretch) -> Content | None:
+        """The content to fetch `stretch` of; while it is not known, the stretch is kept for it."""
         with self._lock:
             if self.content is None:
-                self._windows.append(window)
+                self._stretches.append(stretch)
             return self.content
 
-    def take_windows(self) -> list[Window]:
+    def take_stretches(self) -> list[Stretch]:
         with self._lock:
-            windows, self._windows = self._windows, []
-            return windows
+            stretches, self._stretches = self._stretches, []
+            return stretches
 
     def wanted(self) -> Waiter | None:
         """Who has waited longest."""
@@ -124,10 +124,10 @@ class Binder:
         if content is not None:  # known by now; nobody else may come for those that wait
             self._show(name, content)
 
-    def look_ahead(self, name: Name, window: Window) -> None:
-        """Have the bytes of `window` fetched, at the latest when it is known what they are of."""
-        if (content := name.keep(window)) is not None:
-            self._fetcher.prefetch(content, name.source, window)
+    def look_ahead(self, name: Name, stretch: Stretch) -> None:
+        """Have the bytes of `stretch` fetched, at the latest when it is known what they are of."""
+        if (content := name.keep(stretch)) is not None:
+            self._fetcher.prefetch(content, name.source, stretch)
 
     def _bind(self, name: Name, since: float, buffer: memoryview) -> None:
         try:
@@ -196,8 +196,8 @@ class Binder:
     def _show(self, name: Name, content: Content) -> None:
         for waiter in name.show(content):
             self._fetcher.fetch(content, waiter)
-        for window in name.take_windows():
-            self._fetcher.prefetch(content, name.source, window)
+        for stretch in name.take_stretches():
+            self._fetcher.prefetch(content, name.source, stretch)
 
 
 def _close(body: Body) -> None:

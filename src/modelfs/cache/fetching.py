@@ -17,6 +17,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
 from modelfs.bodies import Body, Source
+from modelfs.buffers import Buffers, Loan
 from modelfs.cache.arriving import Arrival
 from modelfs.cache.backing import Backing
 from modelfs.cache.blockmap import BLOCK, block_count
@@ -24,7 +25,7 @@ from modelfs.cache.content import Content, Waiter, fail, runs
 from modelfs.cache.crew import Crew
 from modelfs.cache.direct import expect_end, fill, read_past
 from modelfs.cache.keys import legible
-from modelfs.cache.readahead import Window
+from modelfs.cache.readahead import Stretch
 from modelfs.cache.settle import Settler
 from modelfs.cache.space import Room
 from modelfs.cache.store import Store
@@ -57,7 +58,7 @@ class Job:
     # The answer to a request for exactly these blocks, if it has been made already.
     body: Body | None = None
     # What the blocks are of that nobody waits for yet; it may have become more, or less.
-    window: Window | None = None
+    stretch: Stretch | None = None
     # Since when, and how often, another process has been waited for.
     since: float = 0.0
     pause: float = _POLL_FIRST
@@ -71,6 +72,7 @@ class Fetcher:
         store: Store,
         room: Room,
         crew: Crew,
+        memory: Buffers,
         clock: Clock,
         settler: Settler,
         learn: Callable[[Content], None],
@@ -81,6 +83,7 @@ class Fetcher:
         self._store = store
         self._room = room
         self._crew = crew
+        self._memory = memory
         self._clock = clock
         self._settler = settler
         # Told of a content whose hash was worked out block by block, once it is right.
@@ -115,9 +118,9 @@ class Fetcher:
         for first, stop in found:
             self._submit(Job(content, source, first, stop, is_wanted=True))
 
-    def prefetch(self, content: Content, source: Source, window: Window) -> None:
-        """Bring the blocks of `window` when there is nothing better to do."""
-        self._submit(Job(content, source, 0, 0, is_wanted=False, window=window))
+    def prefetch(self, content: Content, source: Source, stretch: Stretch) -> None:
+        """Bring the blocks of `stretch` when there is nothing better to do."""
+        self._submit(Job(content, source, 0, 0, is_wanted=False, stretch=stretch))
 
     def run(
         self, job: Job, buffer: memoryview, on_taken: Callable[[], None] = lambda: None
@@ -134,20 +137,20 @@ class Fetcher:
                 return
             backing = self._backing(content)
             if backing is None:
-                if job.window is not None:
-                    job.window.advance(job.window.stop)
+                if job.stretch is not None:
+                    job.stretch.advance(job.stretch.stop)
                 self._divert(content, content.give_up(None, range(job.first, job.stop)))
                 return
             if backing.is_whole:  # found finished, after somebody has begun to wait
                 self._serve(content, backing, content.accept(backing))
                 return
-            first, stop, window = job.first, job.stop, job.window
-            if window is not None:
-                first, stop = window.first, window.stop
+            first, stop, stretch = job.first, job.stop, job.stretch
+            if stretch is not None:
+                first, stop = stretch.first, stretch.stop
             most = content.pace.blocks(stop - first)
             blocks, after = content.take(backing, first, stop, most)
             on_taken()
-            if window.advance(after) if window is not None else after < stop:
+            if stretch.advance(after) if stretch is not None else after < stop:
                 self._submit(replace(job, first=after, body=None))
             if blocks:
                 self._obtain(job, backing, blocks, buffer)
@@ -167,7 +170,7 @@ class Fetcher:
     def _judge(self, content: Content, backing: Backing) -> None:
         """Hash what has come; accept or drop the content when all of it has."""
         try:
-            verdict = content.hash_forward(backing, self._crew.moved)
+            verdict = content.hash_forward(backing, self._crew.moved, self._memory)
         except OSError as exc:
             log.debug("%s: cannot be read: %s", content.key, exc)
             self.lose(content, backing)
@@ -336,9 +339,12 @@ class Fetcher:
 
         content.pace.begin()
         try:
-            with self._body(job, first, stop) as body:
+            with (
+                self._memory.take(BLOCK, content.place) as loan,
+                self._body(job, first, stop) as body,
+            ):
                 # One block first: it may be all that somebody waits for.
-                for view in _views(buffer, end - start):
+                for view in _views(buffer, loan, end - start):
                     if not job.is_wanted and not content.users:
                         return  # the reader has gone
                     came = 0
@@ -383,7 +389,10 @@ class Fetcher:
         self._room.reserve(content.size)
         backing = None
         try:
-            with self._body(job, 0, 1) as body:
+            with (
+                self._memory.take(content.size, content.place),
+                self._body(job, 0, 1) as body,
+            ):
                 fill(body, view, self._crew.moved)
                 expect_end(body)
             if content.is_right(view):
@@ -440,18 +449,21 @@ class Fetcher:
             return
         if content.queue_direct(waiters):
             self._crew.submit(
-                lambda _: read_past(content, self._crew.moved),
+                lambda _: read_past(content, self._crew.moved, self._memory),
                 group=content.key,
                 place=content.place,
             )
 
 
-def _views(buffer: memoryview, size: int) -> Iterator[memoryview]:
-    """The pieces in which `size` bytes come by way of `buffer`."""
-    at, step = 0, BLOCK
+def _views(buffer: memoryview, loan: Loan, size: int) -> Iterator[memoryview]:
+    """The pieces in which `size` bytes come by way of `buffer`, as much of it as `loan` is for."""
+    at = 0
     while at < size:
+        step = loan.size
         yield buffer[: min(step, size - at)]
-        at, step = at + step, len(buffer)
+        at += step
+        # Not before something came: most of those that get stuck have had nothing.
+        loan.grow(min(len(buffer), size))
 
 
 def _release(backing: Backing, blocks: Iterable[int]) -> None:

@@ -179,8 +179,8 @@ class CachedFile:
         return backing.has(start // BLOCK, (stop - 1) // BLOCK + 1)
 
     def _look_ahead(self, start: int, stop: int) -> None:
-        if (window := self._ahead.note(start, stop)) is not None:
-            self._binder.look_ahead(self._name, window)
+        if (stretch := self._ahead.note(start, stop)) is not None:
+            self._binder.look_ahead(self._name, stretch)
 
 
 def _wrong(name: Name) -> Corrupt:

@@ -6,7 +6,7 @@ has to be read before it is believed: from the first byte on hardly anything, si
 in order reads all of it; elsewhere more, since nobody can tell the end of a tensor from the middle
 of a longer read. So the header of a file, or a read here and there, brings nothing but itself.
 
-No lock but the one of a `Window`: a lost update only makes a range be asked for twice, which costs
+No lock but the one of a `Stretch`: a lost update only makes a range be asked for twice, which costs
 a look at the block map.
 """
 
@@ -34,7 +34,7 @@ FORWARD = 16 << 20
 RUNS = 4
 
 
-class Window:
+class Stretch:
     """The blocks [first, stop) that are to be fetched ahead of one run, the first ones first.
 
     The reader moves its end, and whoever fetches its front; one of the latter at a time.
@@ -75,14 +75,14 @@ class Window:
 
 
 class _Run:
-    __slots__ = ("begin", "marked", "position", "taken", "window")
+    __slots__ = ("begin", "marked", "position", "stretch", "taken")
 
     def __init__(self, start: int, stop: int) -> None:
         self.begin = start
         self.position = stop
         self.taken = stop - start
         self.marked = stop  # asked for up to here
-        self.window = Window()
+        self.stretch = Stretch()
 
     def follows(self, start: int) -> bool:
         skipped = max(BACK, min(self.read, FORWARD))
@@ -113,7 +113,7 @@ class ReadAhead:
         self._size = size
         self._runs: list[_Run] = []
 
-    def note(self, start: int, stop: int) -> Window | None:
+    def note(self, start: int, stop: int) -> Stretch | None:
         """After a read of [start, stop): what to fetch ahead, if nobody has begun to."""
         for run in self._runs:
             if run.follows(start):
@@ -124,14 +124,14 @@ class ReadAhead:
             run = _Run(start, stop)
             self._runs, dropped = [run, *self._runs[: RUNS - 1]], self._runs[RUNS - 1 :]
             for each in dropped:
-                each.window.close()
+                each.stretch.close()
             return None
         if stop <= run.position:
             return None
         run.position = stop
         return self._more(run)
 
-    def _more(self, run: _Run) -> Window | None:
+    def _more(self, run: _Run) -> Stretch | None:
         """Ask for more ahead of `run`, a good piece at a time, so that requests stay large."""
         position, ahead = run.position, run.ahead
         if not ahead or run.marked >= self._size:
@@ -143,10 +143,10 @@ class ReadAhead:
         run.marked = self._size if is_rest else max(min(position + ahead, self._size), begin)
         if begin == run.marked:
             return None
-        has_to_begin = run.window.extend(position // BLOCK, block_count(run.marked))
-        return run.window if has_to_begin else None
+        has_to_begin = run.stretch.extend(position // BLOCK, block_count(run.marked))
+        return run.stretch if has_to_begin else None
 
     def close(self) -> None:
         """The reader has gone."""
         for run in self._runs:
-            run.window.close()
+            run.stretch.close()

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from modelfs.cache.blockmap import BLOCK
-from modelfs.cache.readahead import ELSEWHERE, FIRST, FORWARD, FROM_FIRST, MOST, ReadAhead, Window
+from modelfs.cache.readahead import ELSEWHERE, FIRST, FORWARD, FROM_FIRST, MOST, ReadAhead, Stretch
 
 MIB = 1 << 20
 PIECE = 128 << 10
@@ -21,10 +21,10 @@ class Fetched:
         self.requests: list[tuple[int, int]] = []
 
     def read(self, start: int, size: int) -> None:
-        if (window := self.policy.note(start, start + size)) is not None:
-            while window.first < window.stop:
-                self.requests.append((window.first * BLOCK, window.stop * BLOCK))
-                window.advance(window.stop)
+        if (stretch := self.policy.note(start, start + size)) is not None:
+            while stretch.first < stretch.stop:
+                self.requests.append((stretch.first * BLOCK, stretch.stop * BLOCK))
+                stretch.advance(stretch.stop)
 
     def read_all(self, reads: list[tuple[int, int]]) -> Fetched:
         for start, size in reads:
@@ -161,32 +161,32 @@ def test_many_tensors_in_order_are_read_ahead_like_one_file() -> None:
     assert ELSEWHERE > FROM_FIRST
 
 
-def test_a_window_is_fetched_by_one_at_a_time_and_may_grow_meanwhile() -> None:
-    window = Window()
-    assert window.extend(2, 10)
-    assert not window.extend(3, 20)
-    assert (3, 20) == (window.first, window.stop)
-    assert window.advance(10)
-    assert not window.advance(20)
-    assert window.extend(15, 30)
-    assert (20, 30) == (window.first, window.stop)
+def test_a_stretch_is_fetched_by_one_at_a_time_and_may_grow_meanwhile() -> None:
+    stretch = Stretch()
+    assert stretch.extend(2, 10)
+    assert not stretch.extend(3, 20)
+    assert (3, 20) == (stretch.first, stretch.stop)
+    assert stretch.advance(10)
+    assert not stretch.advance(20)
+    assert stretch.extend(15, 30)
+    assert (20, 30) == (stretch.first, stretch.stop)
 
 
 def test_nobody_wants_any_more_of_a_file_that_was_closed() -> None:
     policy = ReadAhead(1 << 30)
     policy.note(0, MIB)
-    window = policy.note(MIB, 2 * MIB)
-    assert window is not None
+    stretch = policy.note(MIB, 2 * MIB)
+    assert stretch is not None
     policy.close()
-    assert not window.advance(window.first)
-    assert not window.extend(10, 100)
+    assert not stretch.advance(stretch.first)
+    assert not stretch.extend(10, 100)
 
 
 def test_of_a_run_that_nobody_goes_on_with_nothing_more_is_fetched() -> None:
     policy = ReadAhead(1 << 40)
     policy.note(0, MIB)
-    window = policy.note(MIB, 2 * MIB)
-    assert window is not None
+    stretch = policy.note(MIB, 2 * MIB)
+    assert stretch is not None
     for place in range(1, 6):
         policy.note(place << 30, (place << 30) + PIECE)
-    assert window.first == window.stop
+    assert stretch.first == stretch.stop
