@@ -7,8 +7,11 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
 from mounting import is_mounted
-from serving import MODELFS, own_environ
+from polling import wait_for
+from serving import MODELFS, START, own_environ
 
 
 class Shell:
@@ -72,11 +75,18 @@ class Shell:
         for path in self.folder.iterdir():
             if is_mounted(path):
                 self.run("umount", "--lazy", path)
+        try:
+            # Who unmounts lazily does not wait for the daemon's end.
+            wait_for(lambda: not self._left(), START)
+        except AssertionError:
+            for pid in self._left():
+                os.kill(pid, 9)
+            pytest.fail(f"processes left behind: {self.log}")
+
+    def _left(self) -> list[int]:
+        """The processes of the mounts that were started here."""
         pids = [int(pid) for pid in os.listdir("/proc") if pid.isdigit()]
-        left = [pid for pid in pids if _is_ours(pid, str(self.folder))]
-        for pid in left:
-            os.kill(pid, 9)
-        assert [] == left, f"processes left behind: {self.log}"
+        return [pid for pid in pids if _is_ours(pid, str(self.folder))]
 
 
 def _is_ours(pid: int, folder: str) -> bool:

@@ -221,6 +221,7 @@ def test_a_file_cut_while_it_is_open_is_read_again(make_cache, directory: Path) 
     with make_cache().open("f", SIZE, source.told, source) as file:
         assert data[:10] == file.read(0, 10)
         os.truncate(stored(directory), BLOCK)
+        assert file.read(BLOCK - 5, 10) is None  # of which a half is left
         assert file.read(2 * BLOCK, 10) is None
         assert data[2 * BLOCK : 2 * BLOCK + 10] == file.fetch(2 * BLOCK, 10).result(WAIT)
         assert data == read_all(file)
