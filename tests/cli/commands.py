@@ -7,11 +7,12 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-import pytest
-
 from mounting import is_mounted
 from polling import wait_for
-from serving import MODELFS, START, own_environ
+from serving import MODELFS, own_environ
+
+# As long as a mount may take for what it has under way when it is asked to end.
+ENDING = 30.0
 
 
 class Shell:
@@ -76,15 +77,16 @@ class Shell:
             if is_mounted(path):
                 self.run("umount", "--lazy", path)
         try:
-            # Who unmounts lazily does not wait for the daemon's end.
-            wait_for(lambda: not self._left(), START)
-        except AssertionError:
+            # Who is unmounted lazily ends by itself, a little later.
+            wait_for(lambda: not self._left(), ENDING, "no processes left behind")
+        except AssertionError as exc:
+            exc.add_note(self.log)
+            raise
+        finally:
             for pid in self._left():
                 os.kill(pid, 9)
-            pytest.fail(f"processes left behind: {self.log}")
 
     def _left(self) -> list[int]:
-        """The processes of the mounts that were started here."""
         pids = [int(pid) for pid in os.listdir("/proc") if pid.isdigit()]
         return [pid for pid in pids if _is_ours(pid, str(self.folder))]
 
