@@ -1,4 +1,4 @@
-"""What is said to be on disk is flushed to it first. Nobody pulls the plug here: calls are noted."""
+"""What is said to be on disk is flushed to it first. Nobody pulls the plug: calls are noted."""
 
 from __future__ import annotations
 
