@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -93,11 +94,14 @@ def test_a_file_that_was_replaced_is_not_finished(directory: Path) -> None:
     key = content_key(digests(content(10), "md5"), 10)
     backing = store.create(key)
     backing.write(0, memoryview(content(10)))
+    os.utime(backing.fd, ns=(0, 0))
     instance = backing.instance()
     store.drop(key, backing.inode)
-    del backing  # its inode number is free for the next
-    store.create(key)
-    store.finish(key, instance)
+    del backing
+    other = store.create(key)
+    os.utime(other.fd, ns=(0, 0))
+    # The number that has become free is given to the next one, in the same moment.
+    store.finish(key, replace(instance, inode=other.inode))
     assert not store.is_finished(key)
 
 
