@@ -54,6 +54,11 @@ class Place:
         return (self.ref, self.path) if self.path else (self.ref.parent, self.ref.name)
 
     @property
+    def is_root(self) -> bool:
+        """True at the top of a mount of several registries, or of a sole one."""
+        return not self.path and self.ref.depth == 0
+
+    @property
     def is_in_version(self) -> bool:
         return self.registry is not None and self.registry.traits.is_version(self.ref)
 

@@ -183,6 +183,18 @@ class SessionLoop:
             is_free = self._serving > self._busy - len(self._waiting)
             return None if is_free or self._ended.is_set() else self._taken
 
+    @property
+    def gauges(self) -> dict[str, int]:
+        """How many requests are served, how many of them wait, and by how many threads."""
+        with self._lock:
+            # The one that asks is none of them.
+            requests = self._busy - bool(self._current.unique)
+            return {
+                "requests": requests,
+                "requests_waiting": len(self._waiting),
+                "request_threads": self._threads,
+            }
+
     # The life of the loop.
 
     def end(self) -> None:

@@ -97,6 +97,7 @@ def serve(config: Config, options: Options, path: Path, ready: Callable[[], None
         changes,
         reply=lambda: loop.reply,
         look=look,
+        gauges=lambda: {**loop.gauges, **parts.cache.gauges},
     )
     if not config.is_deleting:  # single names of versions disappear there, and nowhere else
         loop.overlay = Overlay(operations, passthrough, lambda: loop.reply, look)
