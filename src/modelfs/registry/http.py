@@ -29,7 +29,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from modelfs import __version__
+from modelfs import __version__, waiting
 from modelfs.errors import Corrupt, DeadlinePassed, Error, TooManyRequests, Unavailable, Usage
 from modelfs.model import Part
 from modelfs.registry import addresses, connections, envelopes, patience, transfer, uploading
@@ -382,7 +382,9 @@ class Http:
             return once(_Try(deadline, is_idempotent and next(tries) < self._limits.quick_tries))
 
         def is_worth_it(error: BaseException) -> bool:
-            if isinstance(error, _Closed | connections.Final) or not isinstance(error, Unavailable):
+            if isinstance(error, _Closed | connections.Final | waiting.GaveWay):
+                return False
+            if not isinstance(error, Unavailable):
                 return False
             return is_idempotent or isinstance(error, connections.NotSent | TooManyRequests)
 
@@ -419,6 +421,8 @@ class Http:
         self._sleep(patience.jittered(longest))
 
     def _sleep(self, seconds: float) -> None:
+        if (turn := waiting.turn()) and turn.is_over:
+            raise waiting.GaveWay("nothing came, and others waited for that place")
         if self._closing.wait(seconds):
             raise connections.Final("the registry's client is closed")
 
