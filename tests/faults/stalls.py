@@ -99,10 +99,11 @@ def measured(folder: Path, readers: int = 64, turns: int = 3, most: int = 120) -
         paths = [top / "it/1" / name for name in files if name.startswith("silent")]
         for turn in range(turns):
             _add(found.quiet, _looked(top))
+            begun = time.monotonic()
             with _stalled(paths[:readers], kaggle) as programs:
                 _add(found.beside, _looked(top))
                 if turn == 0:
-                    found.ends += _ended(programs)
+                    found.ends += _ended(programs, begun)
                 else:
                     found.freed += _interrupted(programs)
         for number, count in enumerate((readers, 96, most)):
@@ -114,8 +115,10 @@ def measured(folder: Path, readers: int = 64, turns: int = 3, most: int = 120) -
         with _stalled(paths[:readers], kaggle):
             pass
         begun = time.monotonic()  # the programs have gone, what was asked for them has not
-        mount.stop()
+        os.kill(mount.pid, signal.SIGTERM)
+        wait_for(lambda: mount.has_ended, 30)
         found.unmounted = time.monotonic() - begun
+        mount.kill()
     return found
 
 
@@ -149,9 +152,8 @@ def _add(total: dict[str, list[float]], found: dict[str, list[float]]) -> None:
         total.setdefault(name, []).extend(seconds)
 
 
-def _ended(programs: Sequence[subprocess.Popen[bytes]]) -> list[float]:
-    """How long each took, from now on, to be told that nothing comes."""
-    begun = time.monotonic()
+def _ended(programs: Sequence[subprocess.Popen[bytes]], begun: float) -> list[float]:
+    """How long each took, since `begun`, to be told that nothing comes."""
     ends = []
     for program in programs:
         assert program.wait(60)
