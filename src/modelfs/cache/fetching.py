@@ -162,7 +162,10 @@ class Fetcher:
     def _prove(self, content: Content, backing: Backing) -> None:
         """Hash what has come of a content whose last bytes do not wait for that."""
         # What somebody waits for goes first.
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        thread = threading.get_native_id()
+        # Never up, which nobody may who was started with less.
+        lowest = max(_NICE, os.getpriority(os.PRIO_PROCESS, thread))
+        os.setpriority(os.PRIO_PROCESS, thread, lowest)
         self._judge(content, backing)
         if not content.is_unproven:
             self._on_proof(content, backing)
