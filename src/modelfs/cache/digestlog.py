@@ -114,7 +114,10 @@ class DigestLog:
 
     def _shard(self, name: str) -> _Shard:
         """The log of a file, as the last one that was used."""
-        shard = self._shards[name[:2]] = self._shards.pop(name[:2], None) or _Shard()
+        shard = self._shards.pop(name[:2], None)
+        if shard is None:
+            shard = _Shard()
+        self._shards[name[:2]] = shard
         return shard
 
     def _make_room(self) -> None:
