@@ -132,13 +132,15 @@ class Fetcher:
             content = job.content
             if not job.is_wanted and not content.users:
                 return  # the reader has gone
+            if job.stretch is not None and content.backing is None:
+                # No file yet, or not any more: that is for those to settle who wait for bytes.
+                job.stretch.pause()
+                return
             if content.backing is None and content.is_small:
                 self._bring_whole(job, buffer, on_taken)
                 return
             backing = self._backing(content)
             if backing is None:
-                if job.stretch is not None:
-                    job.stretch.advance(job.stretch.stop)
                 self._divert(content, content.give_up(None, range(job.first, job.stop)))
                 return
             if backing.is_whole:  # found finished, after somebody has begun to wait
@@ -435,10 +437,7 @@ class Fetcher:
         """Have those that still have time wait for their turn once more."""
         now = time.monotonic()
         fail([waiter for waiter in waiters if waiter.until <= now], error)
-        for waiter in waiters:
-            if waiter.until > now:
-                waiter.left, waiter.is_done = 0, False
-                self.fetch(content, waiter)
+        self._fetch_anew(content, [waiter for waiter in waiters if waiter.until > now])
 
     def _serve(self, content: Content, backing: Backing, waiters: list[Waiter]) -> None:
         """Give readers the bytes that `backing` has now."""

@@ -67,6 +67,11 @@ class Stretch:
             self._is_taken = self.first < self.stop and not self._is_closed
             return self._is_taken
 
+    def pause(self) -> None:
+        """Nothing more is fetched of it until more is wanted."""
+        with self._lock:
+            self._is_taken = False
+
     def close(self) -> None:
         """Nobody wants any more of it."""
         with self._lock:

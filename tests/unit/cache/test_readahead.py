@@ -170,6 +170,9 @@ def test_a_stretch_is_fetched_by_one_at_a_time_and_may_grow_meanwhile() -> None:
     assert not stretch.advance(20)
     assert stretch.extend(15, 30)
     assert (20, 30) == (stretch.first, stretch.stop)
+    stretch.pause()
+    assert stretch.extend(16, 31)
+    assert (20, 31) == (stretch.first, stretch.stop)
 
 
 def test_nobody_wants_any_more_of_a_file_that_was_closed() -> None:
