@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 
 from drafting import DRAFT, NOTES, WAIT, Studio
-from modelfs.fs import publishing
+from modelfs.fs import material
 from modelfs.fs.drafts import State
 from modelfs.fs.nodes import identity
 from polling import wait_for
@@ -40,7 +40,7 @@ class Death:
         self._left = steps
         self._lock = threading.Lock()
         os.fsync = lambda fd: self.step()  # nobody pulls the plug
-        publishing.sync_disk = lambda path: self.step()
+        material.sync_disk = lambda path: self.step()
         desk.hook = lambda call, moment: self.step()
         sys.addaudithook(self._audit)
 
