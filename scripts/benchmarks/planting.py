@@ -174,7 +174,8 @@ def _many(blobs: Blobs, count: int) -> list[File]:
 
 
 def _kept(blobs: Blobs, noise: _Noise, size: int) -> Digests:
-    return blobs.add(noise, size)[1]
+    with blobs.arriving() as arrivals:
+        return arrivals.add(noise, size)[1]
 
 
 def _publish(directory: Path, slug: str, files: list[File]) -> None:
