@@ -14,7 +14,7 @@ from types import MappingProxyType, TracebackType
 from polling import wait_for
 from serving import MODELFS, START, own_environ
 
-# For a process that was killed to be gone: the disk it writes to keeps it until it has answered.
+# For a process to end that was told to, or killed: its disk keeps it until it has answered.
 _DYING = 60.0
 
 
@@ -136,10 +136,10 @@ class Mounted:
                 env=own_environ(self._home, **self._environ),
                 capture_output=True,
                 text=True,
-                timeout=30,
+                timeout=_DYING,
             )
             assert done.returncode == 0, f"modelfs umount: {done.stdout}{done.stderr}{self.log}"
-            status = process.wait(30)
+            status = process.wait(_DYING)
             assert status == 0, f"modelfs mount ended with {status}: {self.log}"
             assert not is_mounted(self.path)
             assert "Traceback" not in self.log, self.log
