@@ -10,6 +10,7 @@ from hashlib import sha256
 from typing import TypeVar
 
 from modelfs import waiting
+from modelfs.buffers import Buffers
 from modelfs.cache.blocks import BlockCache
 from modelfs.config import Config
 from modelfs.errors import Error
@@ -95,6 +96,7 @@ def assemble(config: Config, wait: Wait, drop: Drop, caller: Callable[[], int]) 
         budget=config.cache_size,
         floor=config.cache_floor,
         workers=_FETCHERS,
+        memory=Buffers(config.buffer_memory),
         is_proven_first=config.verify == "first",
         # Whoever locks digests wants nothing that does not have them.
         is_quick=config.verify == "quick" and config.pin is None,
@@ -197,6 +199,7 @@ def access(config: Config) -> Access:
         budget=config.cache_size,
         floor=config.cache_floor,
         workers=_FETCHERS,
+        memory=Buffers(config.buffer_memory),
     )
     registry = open_registry(config.registry, config)
     return Access(_remembered(registry, config, executor, waiting.wait), cache, executor)

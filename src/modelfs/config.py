@@ -16,6 +16,7 @@ from typing import Any
 
 import platformdirs
 
+from modelfs import buffers
 from modelfs.errors import Usage
 
 GIB = 1 << 30
@@ -24,6 +25,7 @@ VERIFY = ("quick", "complete", "first")
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _UNITS |= {unit + "i": 1 << 10 * power for power, unit in enumerate("kmgt", start=1)}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?", re.IGNORECASE)
+_LEAST = f"{buffers.LEAST >> 20} MiB is the least"
 _NAMED = re.compile(r"([A-Za-z0-9][A-Za-z0-9_-]*)=(.+)", re.DOTALL)
 
 
@@ -45,6 +47,8 @@ class Config:
     cache_size: int = 50 * GIB
     # Room on the cache's disk that is left to others.
     cache_floor: int = 1 * GIB
+    # What all bytes on their way may take up in memory.
+    buffer_memory: int = buffers.DEFAULT
     is_offline: bool = False
     is_read_only: bool = False
     # The lock file that says what may be seen; nothing is changed then.
@@ -87,12 +91,14 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Config:
         raise Usage(f"unknown setting: {', '.join(unknown)}")
     if "registries" in settings:
         settings["registries"] = parse_registries(settings["registries"])
-    for name in ("cache_size", "cache_floor"):
+    for name in ("cache_size", "cache_floor", "buffer_memory"):
         if name in settings:
             settings[name] = parse_size(settings[name])
     for name in ("cache_dir", "state_dir", "token_file", "pin"):
         if name in settings:
             settings[name] = Path(settings[name]).expanduser().absolute()
+    if settings.get("buffer_memory", buffers.LEAST) < buffers.LEAST:
+        raise Usage(f"too little memory for buffers: {settings['buffer_memory']}", hint=_LEAST)
     if settings.get("verify", VERIFY[0]) not in VERIFY:
         raise Usage(f"not a way to verify: {settings['verify']!r}", hint=f"{' or '.join(VERIFY)}")
     if "owners" in settings:
@@ -132,6 +138,7 @@ _VARIABLES = {
     "MODELFS_REGISTRY": "registries",
     "MODELFS_CACHE_DIR": "cache_dir",
     "MODELFS_CACHE_SIZE": "cache_size",
+    "MODELFS_BUFFER_MEMORY": "buffer_memory",
     "MODELFS_STATE_DIR": "state_dir",
     "MODELFS_TOKEN_FILE": "token_file",
     "MODELFS_VERIFY": "verify",

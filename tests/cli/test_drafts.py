@@ -135,7 +135,7 @@ def test_status_shows_mounts_and_their_drafts(mount: Mounted, served: Served) ->
     draft = draft_in(mount.path, f"{TOY}/tuned")
     head, *rows = mount.run("status").stdout.splitlines()
     assert head.startswith(f"{mount.path}  kaggle+{served.url}  up ")
-    assert head.endswith(f"pid {mount.pid}")
+    assert head.endswith(f"pid {mount.pid}, buffers 0 B of 67 MB")
     assert [f"{TOY}/1", f"{TOY}/tuned"] == [row.split()[0] for row in rows]
     assert 2 == len(mount.run("status", draft / "sub").stdout.splitlines())
     assert 3 == len(mount.run("status", mount.path).stdout.splitlines())
@@ -148,6 +148,10 @@ def test_status_shows_mounts_and_their_drafts(mount: Mounted, served: Served) ->
         described["is_alive"],
     )
     assert ["open", "open"] == [each["state"] for each in described["drafts"]]
+    assert (0, 64 << 20) == (
+        described["gauges"]["buffers"],
+        described["gauges"]["buffers_total"],
+    )
 
 
 def test_status_of_what_is_no_mount_is_a_usage_error(mount: Mounted, tmp_path: Path) -> None:

@@ -180,5 +180,37 @@ def test_nobody_is_asked_before_something_looks(shell: Shell) -> None:
         assert path.stat().st_mode
         with pytest.raises(FileNotFoundError):
             (path / ".hidden").stat()
+        for name in (".trackerignore", ".nomedia", ".metadata_never_index"):
+            assert b"" == (path / name).read_bytes()
+            with pytest.raises(OSError, match="Read-only"):
+                (path / name).write_bytes(b"")
+        # What every write to a file asks for.
+        for name in ("security.capability", "system.posix_acl_access"):
+            with pytest.raises(OSError, match="not supported"):
+                os.getxattr(path, name)
+        done = shell.run("status", path)
+        assert (0, "") == (done.returncode, done.stderr)
+        assert str(path) in done.stdout
         with pytest.raises(BlockingIOError):
             silent.accept()
+
+
+def test_the_log_says_what_is_in_effect(shell: Shell, registry: Path) -> None:
+    """Flags before the environment, and that before what is written nowhere."""
+    shell.mount(
+        registry,
+        *("--verify", "first", "--settle", "3", "--cache-size", "2GB", "-o", "max_read=65536"),
+        MODELFS_VERIFY="complete",
+    )
+    (line,) = [line for line in shell.log.splitlines() if "in effect: " in line]
+    told = line.partition("in effect: ")[2].split(", ")
+    assert {
+        "writable",
+        f"cache {shell.folder / 'cache'} of 2000000000 bytes",
+        "verify first",
+        "settle 3 s",
+        "passthrough auto",
+        "patience 60 s",
+        "nosuid",
+        "max_read=65536",
+    } <= set(told)

@@ -11,10 +11,10 @@ import os
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from unittest import mock
 
@@ -22,10 +22,11 @@ from drafting import HASTY
 from modelfs.api import Client
 from modelfs.config import Config, Mount
 from modelfs.errors import Error
-from modelfs.registry import credentials, kaggle
+from modelfs.registry import credentials, kaggle, wriftai, wriftai_calls
 from modelfs.registry.base import Registry
 from modelfs.registry.http import Limits
 from modelfs.registry.kaggle_writing import WritableKaggleRegistry
+from modelfs.registry.wriftai_writing import WritableWriftAIRegistry
 from polling import wait_for
 
 TOKEN = "KGAT_canary_of_the_matrix"
@@ -33,9 +34,17 @@ TOKEN = "KGAT_canary_of_the_matrix"
 FAST = Limits(
     connect=2, read=0.6, total=2, attempts=6, first_wait=0.01, longest_wait=0.05, submit=2, stall=1
 )
-# For the slowest operation of all, with many at a time on two cores.
-LONGEST = 30.0
-_AT_ONCE = 64
+# For what has to come out right: nothing is in its way but the other cells and a slow machine.
+PATIENT = replace(
+    FAST, connect=30, read=60, total=120, quick_tries=0, submit=120, stall=60, attempts=10
+)
+# The same, where the first answer never comes.
+STALLED = replace(PATIENT, read=20, quick_tries=1)
+PACES = {"": FAST, "patient": PATIENT, "stalled": STALLED}
+# For the slowest operation of all, with many at a time on two cores that do something else, too.
+LONGEST = 120.0
+# Most of them wait for what never comes; the others share the machine.
+_AT_ONCE = 32
 _SECRET = re.compile(rf"{TOKEN}|Signature|Bearer|Traceback", re.IGNORECASE)
 
 RIGHT, ERROR, UNPROVEN, WRONG, BAD = "right", "error", "unproven", "wrong", "bad"
@@ -132,30 +141,52 @@ def descriptors() -> int:
 
 
 @contextmanager
-def hasty(limits: Limits = FAST, pages: int = 50) -> Iterator[None]:
-    """Clients made meanwhile give up earlier, and take fewer pages for a list without an end."""
+def hasty(paces: Mapping[str, Limits] = PACES, pages: int = 50) -> Iterator[None]:
+    """Clients made meanwhile are of their pace, and take fewer pages for a list without an end."""
 
     def opened(spec: str, config: Config) -> Registry:
-        base = spec.removeprefix("kaggle+")
+        *pace, protocol, base = spec.split("+")
+        limits = paces["".join(pace)]
         found = credentials.for_other(config.environ, config.token_file)
+        if protocol == "wriftai":
+            calls = wriftai.connect(f"{base}/v1", found, config.environ, limits)
+            return WritableWriftAIRegistry(calls, identity=f"wriftai+{base}", has_login=True)
         client = kaggle.connect(base, found, config.environ, limits)
         return WritableKaggleRegistry(
-            client, license_name="MIT", has_first_notes=True, identity=spec, has_login=True
+            client,
+            license_name="MIT",
+            has_first_notes=True,
+            identity=f"kaggle+{base}",
+            has_login=True,
         )
 
     with (
         mock.patch("modelfs.assemble.open_registry", opened),
         mock.patch.object(kaggle, "_MOST_PAGES", pages),
+        mock.patch.object(wriftai_calls, "_MOST_PAGES", pages),
         mock.patch("modelfs.api.publishing.Patience", return_value=HASTY),
     ):
         yield
 
 
-def client_of(url: str, folder: Path, token: str = TOKEN) -> Client:
-    """A client of the registry at `url`, with its cache and its state below `folder`."""
+def pace_of(kind: str, mode: str, passing: Collection[str]) -> str:
+    """How patient to be with a fault: as hasty as can be where an error will do."""
+    if mode != "once" or kind not in passing:
+        return ""
+    return "stalled" if "stall" in kind else "patient"
+
+
+def client_of(
+    url: str, folder: Path, token: str = TOKEN, *, pace: str = "", protocol: str = "kaggle"
+) -> Client:
+    """A client of the registry at `url`, with its cache and its state below `folder`.
+
+    `pace` is one of those that `hasty` knows.
+    """
+    spec = "+".join(filter(None, (pace, protocol, url)))
     return Client(
         config=Config(
-            registries=(Mount("", f"kaggle+{url}"),),
+            registries=(Mount("", spec),),
             cache_dir=folder / "cache",
             state_dir=folder / "state",
             cache_floor=0,

@@ -10,7 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from faults.cells import BAD, RIGHT, TOKEN, WRONG, Table, Verdict, client_of, hasty, judged, run
+from faults.cells import (
+    BAD,
+    RIGHT,
+    TOKEN,
+    WRONG,
+    Table,
+    Verdict,
+    client_of,
+    hasty,
+    judged,
+    pace_of,
+    run,
+)
 from modelfs.api import Client
 from modelfs.errors import NotFound
 from modelfs.model import File
@@ -123,11 +135,12 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Table:
 def row(kind: str, mode: str, folder: Path) -> Mapping[tuple[str, ...], Verdict]:
     found = {}
     fault = faults_api.ALL[kind]
+    pace = pace_of(kind, mode, faults_api.PASSING)
     with Kaggle([MODEL], TOKEN, "alice") as server:
         for name, question in QUESTIONS.items():
             server.meddle = only_first(fault) if mode == "once" else fault
             # One for each, as what has been answered is not asked again.
-            with client_of(server.url, folder / name) as client:
+            with client_of(server.url, folder / name, pace=pace) as client:
                 expected = right(name)
                 if kind in OTHER and name not in EXACT:
                     expected = is_there if name == "files" else is_tame
@@ -135,7 +148,7 @@ def row(kind: str, mode: str, folder: Path) -> Mapping[tuple[str, ...], Verdict]
                 server.meddle = None
             if name not in EXACT:
                 continue
-            with client_of(server.url, folder / name) as client:
+            with client_of(server.url, folder / name, pace="patient") as client:
                 found[f"{name}, after"] = judged(
                     partial(question, client, folder / name), right(name)
                 )

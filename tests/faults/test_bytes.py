@@ -9,8 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from faults.cells import BAD, RIGHT, UNPROVEN, WRONG, Table, Verdict, client_of, hasty, judged, run
-from faults.cells import TOKEN as TOKEN
+from faults.cells import (
+    BAD,
+    RIGHT,
+    TOKEN,
+    UNPROVEN,
+    WRONG,
+    Table,
+    Verdict,
+    client_of,
+    hasty,
+    judged,
+    pace_of,
+    run,
+)
 from modelfs.api import Client
 from sims import faults, faults_bytes
 from sims.content import Instance, Model, Version
@@ -56,12 +68,13 @@ def _row(kind: str, mode: str, folder: Path) -> Row:
     found: dict[str, Verdict] = {}
     with Kaggle([MODEL], token=TOKEN, user="alice") as server:
         server.storage = storage
-        with client_of(server.url, folder) as client:
+        pace = pace_of(kind, mode, faults_bytes.PASSING)
+        with client_of(server.url, folder, pace=pace) as client:
             found["whole"] = judged(lambda: whole(client, "whole"), CONTENT["whole"])
             found["part"], found["rest after a part"] = parts(client, is_lie)
             found["download"] = judged(lambda: downloaded(client, folder), CONTENT["download"])
         server.storage = faults.good
-        with client_of(server.url, folder) as client:
+        with client_of(server.url, folder, pace="patient") as client:
             for name, content in CONTENT.items():
                 found[f"{name}, after"] = judged(partial(whole, client, name), content)
             found["downloaded, after"] = judged(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -51,6 +52,8 @@ class Relay:
         self._server = RawServer(self._answer, "relay")
         self._meddle = meddle
         self.losing: list[str] = []
+        self._counting = threading.Condition()
+        self._handed_on = 0
 
     @property
     def url(self) -> str:
@@ -64,6 +67,11 @@ class Relay:
         """The bodies of the calls of `method`."""
         return [item.message for item in self.requests if item.path.endswith(f"/{method}")]
 
+    def settle(self) -> None:
+        """Wait until the server has done what was handed on, also for who has stopped waiting."""
+        with self._counting:
+            assert self._counting.wait_for(lambda: not self._handed_on, 120)
+
     def _answer(self, request: Request) -> Script:
         if self._meddle is not None:
             return self._meddle(request, self._hand_on)
@@ -76,8 +84,10 @@ class Relay:
 
     def _hand_on(self, request: Request) -> Answered:
         connection = http.client.HTTPConnection(
-            self._target.hostname or "", self._target.port, timeout=30
+            self._target.hostname or "", self._target.port, timeout=120
         )
+        with self._counting:
+            self._handed_on += 1
         try:
             # The Host header stays ours, so that the server's addresses lead here.
             connection.request(request.method, request.target, request.body, dict(request.headers))
@@ -85,6 +95,9 @@ class Relay:
             body = answer.read()
         finally:
             connection.close()
+            with self._counting:
+                self._handed_on -= 1
+                self._counting.notify_all()
         kept = {key: value for key, value in answer.getheaders() if key != "Transfer-Encoding"}
         return Answered(answer.status, {**kept, "Content-Length": str(len(body))}, body)
 

@@ -20,6 +20,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from sims.content import MOMENT
 from sims.raw import RawServer, Request, Script, json_reply, reply
+from sims.relay import Answered, Meddle
 
 DATE = datetime.fromtimestamp(MOMENT, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 SCHEMAS: dict[str, Any] = {
@@ -100,6 +101,8 @@ class WriftAI:
         self.is_down = False
         self.faults: list[Script] = []
         self.lost: list[Script] = []
+        # What stands before the service, if anything does.
+        self.meddle: Meddle | None = None
         # Changes an answer on its way.
         self.bent: Callable[[Request, Any], Any] = lambda _, value: value
         self._lock = threading.RLock()
@@ -146,6 +149,11 @@ class WriftAI:
         self._server.stop()
 
     def _answer(self, request: Request) -> Script:
+        if self.meddle is not None:
+            return self.meddle(request, lambda asked: Answered.of(self._right(asked)))
+        return self._right(request)
+
+    def _right(self, request: Request) -> Script:
         with self._lock:
             if self.is_down:
                 return reply(503, b"<html>back soon</html>")
@@ -298,7 +306,10 @@ class WriftAI:
         size = int(query.get("page_size", 25))
         if not 5 <= size <= 50:
             _refuse(422, [{"loc": ["query", "page_size"], "msg": "Out of range", "type": "value"}])
-        start = int(query.get("cursor", 0))
+        cursor = str(query.get("cursor", 0))
+        if not re.fullmatch("[0-9]{1,9}", cursor):
+            _refuse(422, [{"loc": ["query", "cursor"], "msg": "Invalid cursor", "type": "value"}])
+        start = int(cursor)
         stop = start + min(size, self.page)
         told = {
             "items": items[start:stop],

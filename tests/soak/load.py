@@ -8,6 +8,7 @@ Owns the processes and the threads of the load.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import random
 import subprocess
@@ -19,8 +20,11 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import mean
 
+from modelfs.buffers import DEFAULT
 from modelfs.cache import BlockCache
+from modelfs.mount.records import GAUGES
 from mounting import Mounted
 from polling import wait_for
 from published import SETTLE, status
@@ -33,8 +37,12 @@ from sims.relay import Answered, Relay
 STUCK = 30.0
 # For the mount to let go of what it has open once nobody uses it: threads linger for ten seconds.
 QUIET = 40.0
-# Beyond these bounds memory is leaking. The first is of the interpreter, its modules and buffers.
-RSS_MOST = 200 << 20
+# The interpreter and its modules, threads, and what is remembered; buffers come on top of that.
+RSS_MOST = 136 << 20
+# Gained from the second quarter of the time to the last one; runs that are shorter say nothing.
+GAIN_MOST, TELLING = 1.05, 150.0
+# What a mount tells of itself when nobody uses it: all of these are 0.
+_AT_REST = ("open", "requests", "files", "contents", "transfers", "queued", "buffers")
 _SIZES = (0, 1, 700, 4096, 70_000, 262_144, 262_145, 900_000, 3_000_000)
 _VERSIONS = 6
 _CACHE = 16 << 20
@@ -83,6 +91,10 @@ class Outcome:
     first: Sample | None = None
     last: Sample | None = None
     peak: int = 0
+    # What memory was used, on average, in the second quarter of the time and in the last one.
+    usual: tuple[float, float] = (0.0, 0.0)
+    # What the mount told of itself at the end.
+    gauges: dict[str, int] = field(default_factory=dict)
     slowest: tuple[float, str] = (0.0, "")
 
     def __str__(self) -> str:
@@ -95,7 +107,10 @@ class Outcome:
                     f"{name}: {sample.rss >> 20} MiB, {sample.fds} descriptors, "
                     f"{sample.threads} threads"
                 )
-        lines.append(f"at most: {self.peak >> 20} MiB")
+        lines.append(f"at most: {self.peak >> 20} MiB, with what buffers may take up")
+        begun, ended = self.usual
+        lines.append(f"memory: {begun / 2**20:.1f} MiB early on, {ended / 2**20:.1f} MiB at last")
+        lines.append(f"gauges: {self.gauges}")
         lines += [f"FAULT: {fault}" for fault in self.faults] or ["no fault"]
         return "\n".join(lines)
 
@@ -147,13 +162,16 @@ class Load:
             thread.start()
         begun = time.monotonic()
         end = begun + self._seconds
+        quarters: list[list[int]] = [[], [], [], []]
         while (now := time.monotonic()) < end:
             self._ended.wait(0.2)
             sample = Sample.of(self._mount.pid)
             self.outcome.peak = max(self.outcome.peak, sample.rss)
+            quarters[min(3, int(4 * (now - begun) / self._seconds))].append(sample.rss)
             if self.outcome.first is None and now - begun > self._seconds / 4:
                 self.outcome.first = sample
             self._relay.requests.clear()
+        self.outcome.usual = (mean(quarters[1] or [0]), mean(quarters[3] or [0]))
         self._ended.set()
         deadline = time.monotonic() + STUCK
         for thread in threads:
@@ -206,7 +224,9 @@ class Load:
 
         def is_small() -> bool:
             last = outcome.last = Sample.of(self._mount.pid)
-            return last.fds <= first.fds and last.threads <= first.threads
+            outcome.gauges = json.loads(os.getxattr(self._mount.path, GAUGES))
+            is_at_rest = not any(outcome.gauges[name] for name in _AT_REST)
+            return is_at_rest and last.fds <= first.fds and last.threads <= first.threads
 
         while not is_small() and time.monotonic() < wait:
             time.sleep(0.2)
@@ -214,10 +234,12 @@ class Load:
         assert last is not None
         if last.fds > first.fds or last.threads > first.threads:
             self._fault("descriptors or threads were gained")
-        if outcome.peak > RSS_MOST:
+        if outcome.peak > RSS_MOST + DEFAULT:
             self._fault(f"too much memory: {outcome.peak >> 20} MiB")
-        if self._seconds >= 600 and last.rss > 1.05 * first.rss:
+        if self._seconds >= TELLING and outcome.usual[1] > GAIN_MOST * outcome.usual[0]:
             self._fault("memory was gained")
+        if left := {name: outcome.gauges[name] for name in _AT_REST if outcome.gauges[name]}:
+            self._fault(f"not at rest: {left}")
 
     # What is done. Each returns what it is called in the summary.
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modelfs.bodies import Source
+from modelfs.buffers import Buffers
 from modelfs.cache.backing import Backing
 from modelfs.cache.binding import Binder, Name
 from modelfs.cache.blockmap import BLOCK
@@ -78,12 +79,15 @@ class BlockCache:
         floor: int,
         workers: int = 16,
         clock: Clock = time.time,
+        memory: Buffers | None = None,
         is_proven_first: bool = False,
         is_quick: bool = False,
         on_reject: Callable[[Backing], None] = lambda _: None,
         on_proof: Callable[[Backing], None] = lambda _: None,
     ) -> None:
-        """`on_reject` is told of a file that readers were given bytes of which are wrong.
+        """`memory` is what bytes on their way are held in.
+
+        `on_reject` is told of a file that readers were given bytes of which are wrong.
 
         `is_proven_first`: nobody is given a byte of a file before all of it agrees with its digest.
         `is_quick`: the last bytes of a file do not wait for its md5 where the registry tells a
@@ -99,10 +103,12 @@ class BlockCache:
         self._settler = Settler(self._store, self._directory)
         # Hashing is what it does: as much as one processor of many.
         self._prover = Crew(max(1, (os.cpu_count() or 1) // 4), "cache-prover")
+        self._memory = memory or Buffers()
         self._fetcher = Fetcher(
             self._store,
             self._room,
             self._crew,
+            self._memory,
             clock,
             self._settler,
             self._learn,
@@ -232,6 +238,22 @@ class BlockCache:
     def space(self) -> Space:
         """The disk the cache is on; raises OSError if it is gone."""
         return self._directory.space()
+
+    @property
+    def gauges(self) -> dict[str, int]:
+        """What is going on, in numbers: all but the last two are 0 when nothing is."""
+        memory = self._memory.gauges
+        transfers, queued = self._crew.load
+        return {
+            "files": len(self._names),
+            "contents": len(self._contents),
+            "transfers": transfers,
+            "queued": queued,
+            "buffers": memory.held,
+            "waiting_for_buffers": memory.waiting,
+            "buffers_most": memory.most,
+            "buffers_total": memory.total,
+        }
 
     def evict(self, size: int) -> int:
         """Drop contents that are neither open nor pinned until `size` bytes are free; how many."""

@@ -16,8 +16,10 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
+from dataclasses import dataclass
 
 from modelfs.bodies import Source
+from modelfs.buffers import Buffers, Loan
 from modelfs.cache.backing import Backing
 from modelfs.cache.blockmap import BLOCK, Joined, block_count
 from modelfs.cache.keys import Check, disagreement, quick_sum, size_of
@@ -86,6 +88,15 @@ class Waiter:
         self.future.set_running_or_notify_cancel()  # cannot be cancelled: others wait as well
 
 
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Bytes of a content from `start` on that are kept in memory, as `loan` allows."""
+
+    start: int
+    data: bytearray
+    loan: Loan
+
+
 class _Progress:
     """How far the hash over one Backing has come."""
 
@@ -129,7 +140,7 @@ class Content:
         # Reads past the cache, one at a time (see direct).
         self.direct: deque[Waiter] = deque()
         self.is_direct = False
-        self.window: tuple[int, bytes] = (0, b"")
+        self.window: Window | None = None
         # How fast it came lately, in bytes a second; 0 while that is not known.
         self._pace = 0.0
         self._lock = threading.Lock()
@@ -333,10 +344,12 @@ class Content:
         with self._lock:
             return self._finish_all() + _finish(self.direct)
 
-    def hash_forward(self, backing: Backing, moved: Callable[[int], None]) -> bool | None:
+    def hash_forward(
+        self, backing: Backing, moved: Callable[[int], None], memory: Buffers
+    ) -> bool | None:
         """Hash what has come in order; True or False once all of it is right or wrong.
 
-        `moved` is told of bytes as they are hashed.
+        `moved` is told of bytes as they are hashed; many at a time, if `memory` can spare that.
 
         One thread does it at a time, and one is told the outcome. Raises OSError if the file
         cannot be read.
@@ -349,8 +362,9 @@ class Content:
                 return None
             progress.is_busy = True
         try:
-            piece = memoryview(bytearray(min(_PIECE, self.size)))
-            while count := self._hashable(backing, progress):
+            loan = memory.spare(min(_PIECE, self.size))
+            piece = memoryview(bytearray(loan.size if loan else min(BLOCK, self.size)))
+            while count := self._hashable(backing, progress, -(-len(piece) // BLOCK)):
                 start = progress.block * BLOCK
                 view = piece[: min(count * BLOCK, self.size - start)]
                 # Fewer than that, if somebody has cut the file: then the hash is not right.
@@ -427,12 +441,12 @@ class Content:
             self.is_direct = False
             return None
 
-    def _hashable(self, backing: Backing, progress: _Progress) -> int:
-        """How many blocks may be hashed next; with none of them this thread is done with it."""
+    def _hashable(self, backing: Backing, progress: _Progress, most: int) -> int:
+        """How many blocks, up to `most`, are hashed next; with none this thread is done with it."""
         with self._lock:
             first = block = progress.block
             if progress is self._progress:
-                stop = min(first + _PIECE // BLOCK, self.blocks)
+                stop = min(first + most, self.blocks)
                 while block < stop and (
                     backing.is_suspect or block == self._held or backing.trusted[block]
                 ):

@@ -13,6 +13,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import logging
+import mmap
 import threading
 import time
 from collections import Counter, deque
@@ -119,6 +120,13 @@ class Crew:
             if self._is_started:
                 self._call()
 
+    @property
+    def load(self) -> tuple[int, int]:
+        """How many tasks are running, and how many wait for their turn."""
+        with self._changed:
+            waiting = len(self._urgent) + len(self._idle) + len(self._later)
+            return len(self._running), waiting
+
     def moved(self, count: int) -> None:
         """The task that this thread does has got on by so many bytes."""
         running: _Queued | None = getattr(self._current, "task", None)
@@ -142,14 +150,16 @@ class Crew:
             self._threads.add(thread)
 
     def _run(self) -> None:
-        buffer = memoryview(bytearray(BUFFER))
+        pages = mmap.mmap(-1, BUFFER, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        buffer = memoryview(pages)
         while (found := self._next()) is not None:
             self._current.task = found
             try:
                 found.task(buffer)
             except Exception:
                 log.exception("a task of the %s failed", self._name)
-            # An idle thread keeps nothing open.
+            # An idle thread keeps nothing open, and no memory.
+            pages.madvise(mmap.MADV_DONTNEED)
             self._current.task = None
             with self._changed:
                 self._running.discard(found)

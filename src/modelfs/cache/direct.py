@@ -1,7 +1,8 @@
 """Reads past the cache: when its disk is full, read-only, broken or gone, readers still read.
 
 One request at a time per content, each somewhat larger than asked and kept until the next, so that
-the kernel's pieces of one read-ahead are one request. Nothing is written.
+the kernel's pieces of one read-ahead are one request; while there is memory to spare. Nothing is
+written.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from modelfs.bodies import Body
-from modelfs.cache.content import Content, Waiter, fail
+from modelfs.buffers import Buffers
+from modelfs.cache.content import Content, Waiter, Window, fail
 from modelfs.cache.keys import Check, legible
 from modelfs.errors import Corrupt, Error, Unavailable
 
@@ -21,11 +23,11 @@ _AHEAD, _ALONE = 4 << 20, 1 << 18
 Moved = Callable[[int], None]
 
 
-def read_past(content: Content, moved: Moved) -> None:
-    """Serve everybody who waits to be served past the cache."""
+def read_past(content: Content, moved: Moved, memory: Buffers) -> None:
+    """Serve everybody who waits to be served past the cache, with buffers from `memory`."""
     while (waiter := content.next_direct()) is not None:
         try:
-            data = _bytes_for(content, waiter, moved)
+            data = _bytes_for(content, waiter, moved, memory)
         except Error as exc:
             fail([waiter], exc)
         except Exception as exc:
@@ -36,19 +38,28 @@ def read_past(content: Content, moved: Moved) -> None:
             waiter.future.set_result(data)
 
 
-def _bytes_for(content: Content, waiter: Waiter, moved: Moved) -> bytes:
-    start, data = content.window
-    if not start <= waiter.start <= waiter.stop <= start + len(data):
-        goes_on = bool(data) and start <= waiter.start <= start + len(data)
-        size = max(waiter.stop - waiter.start, _AHEAD if goes_on else _ALONE)
-        start = waiter.start
-        data = _request(content, waiter, start, min(start + size, content.size), moved)
-        # A caller that asks for more at once than a window has keeps it itself.
-        content.window = (start, data if len(data) <= _AHEAD else b"")
-    return data[waiter.start - start : waiter.stop - start]
+def _bytes_for(content: Content, waiter: Waiter, moved: Moved, memory: Buffers) -> bytes:
+    start, stop, window = waiter.start, waiter.stop, content.window
+    if window is not None and window.start <= start <= stop <= window.start + len(window.data):
+        return bytes(memoryview(window.data)[start - window.start : stop - window.start])
+    goes_on = window is not None and window.start <= start <= window.start + len(window.data)
+    # Given back before more is asked for.
+    window = content.window = None
+    if stop - start > _AHEAD:  # who asks for so much at once keeps it himself
+        return bytes(_request(content, waiter, start, stop, moved))
+    left = content.size - start
+    loan = None
+    for size in (_AHEAD, _ALONE) if goes_on else (_ALONE,):
+        loan = loan or memory.spare(min(max(size, stop - start), left), content.place)
+    if loan is None:
+        with memory.take(stop - start, content.place):
+            return bytes(_request(content, waiter, start, stop, moved))
+    data = _request(content, waiter, start, start + loan.size, moved)
+    content.window = Window(start, data, loan)
+    return bytes(memoryview(data)[: stop - start])
 
 
-def _request(content: Content, waiter: Waiter, start: int, stop: int, moved: Moved) -> bytes:
+def _request(content: Content, waiter: Waiter, start: int, stop: int, moved: Moved) -> bytearray:
     data = bytearray(stop - start)
     with waiter.source(start, stop) as body:
         content.agree(legible(body.digests))
@@ -57,10 +68,10 @@ def _request(content: Content, waiter: Waiter, start: int, stop: int, moved: Mov
     if len(data) == content.size:
         check = Check.strongest(content.digests)
         hasher = check.hasher()
-        hasher.update(bytes(data))
+        hasher.update(memoryview(data))
         if not check.accepts(hasher.hexdigest()):
             raise Corrupt(f"the registry's bytes do not have the {check.name} it tells")
-    return bytes(data)
+    return data
 
 
 def fill(body: Body, view: memoryview, moved: Moved) -> None:

@@ -17,6 +17,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
 from modelfs.bodies import Body, Source
+from modelfs.buffers import Buffers, Loan
 from modelfs.cache.arriving import Arrival
 from modelfs.cache.backing import Backing
 from modelfs.cache.blockmap import BLOCK, block_count
@@ -74,6 +75,7 @@ class Fetcher:
         store: Store,
         room: Room,
         crew: Crew,
+        memory: Buffers,
         clock: Clock,
         settler: Settler,
         learn: Callable[[Content], None],
@@ -84,6 +86,7 @@ class Fetcher:
         self._store = store
         self._room = room
         self._crew = crew
+        self._memory = memory
         self._clock = clock
         self._settler = settler
         # Told of a content whose hash was worked out block by block, once it is right.
@@ -167,7 +170,7 @@ class Fetcher:
     def _judge(self, content: Content, backing: Backing) -> None:
         """Hash what has come; accept or drop the content when all of it has."""
         try:
-            verdict = content.hash_forward(backing, self._crew.moved)
+            verdict = content.hash_forward(backing, self._crew.moved, self._memory)
         except OSError as exc:
             log.debug("%s: cannot be read: %s", content.key, exc)
             self.lose(content, backing)
@@ -318,9 +321,12 @@ class Fetcher:
             self._serve(content, backing, content.arrived(backing, at, crcs))
 
         try:
-            with self._body(job, first, stop) as body:
+            with (
+                self._memory.take(BLOCK, content.place) as loan,
+                self._body(job, first, stop) as body,
+            ):
                 # One block first: it may be all that somebody waits for.
-                for view in _views(buffer, end - start):
+                for view in _views(buffer, loan, end - start):
                     came = 0
                     try:
                         fill(body, view, moved)
@@ -363,7 +369,10 @@ class Fetcher:
         self._room.reserve(content.size)
         backing = None
         try:
-            with self._body(job, 0, 1) as body:
+            with (
+                self._memory.take(content.size, content.place),
+                self._body(job, 0, 1) as body,
+            ):
                 fill(body, view, self._crew.moved)
                 expect_end(body)
             if content.is_right(view):
@@ -422,18 +431,21 @@ class Fetcher:
             return
         if content.queue_direct(waiters):
             self._crew.submit(
-                lambda _: read_past(content, self._crew.moved),
+                lambda _: read_past(content, self._crew.moved, self._memory),
                 group=content.key,
                 place=content.place,
             )
 
 
-def _views(buffer: memoryview, size: int) -> Iterator[memoryview]:
-    """The pieces in which `size` bytes come by way of `buffer`."""
-    at, step = 0, BLOCK
+def _views(buffer: memoryview, loan: Loan, size: int) -> Iterator[memoryview]:
+    """The pieces in which `size` bytes come by way of `buffer`, as much of it as `loan` is for."""
+    at = 0
     while at < size:
+        step = loan.size
         yield buffer[: min(step, size - at)]
-        at, step = at + step, len(buffer)
+        at += step
+        # Not before something came: most of those that get stuck have had nothing.
+        loan.grow(min(len(buffer), size))
 
 
 def _release(backing: Backing, blocks: Iterable[int]) -> None:

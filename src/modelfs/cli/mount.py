@@ -50,6 +50,11 @@ class _Octal(click.ParamType[int]):
 @click.option("-f", "--foreground", is_flag=True, help="Stay; log to standard error.")
 @click.option("--cache-dir", metavar="DIR", help="Where downloaded bytes are kept.")
 @click.option("--cache-size", metavar="SIZE", help="How many of them, say 50GB.")
+@click.option(
+    "--buffer-memory",
+    metavar="SIZE",
+    help="How much memory bytes on their way may take up.  [default: 64MiB]",
+)
 @click.option("--allow-other", is_flag=True, help="Let other users of this machine read it.")
 @click.option("--uid", type=click.IntRange(0), default=None, help="Whose the files are.")
 @click.option("--gid", type=click.IntRange(0), default=None, help="Whose group's they are.")
@@ -94,6 +99,7 @@ def mount(
     foreground: bool,
     cache_dir: str | None,
     cache_size: str | None,
+    buffer_memory: str | None,
     allow_other: bool,
     uid: int | None,
     gid: int | None,
@@ -124,6 +130,7 @@ def mount(
         is_offline=is_offline or None,
         cache_dir=cache_dir,
         cache_size=cache_size,
+        buffer_memory=buffer_memory,
         verify=verify,
     )
     path = Path(os.path.abspath(mountpoint))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,10 @@ from modelfs.cli.finding import Known, draft_at, known_drafts, mount_of
 from modelfs.cli.listing import RIGHT, described, row
 from modelfs.cli.options import settings
 from modelfs.errors import Usage
-from modelfs.mount.records import Serving, recorded
+from modelfs.mount.records import GAUGES, Serving, recorded
+
+# For a mount to say how it is doing; one that is hung never does.
+_GAUGES_DEADLINE = 2.0
 
 
 @click.command()
@@ -79,7 +84,25 @@ def _described(serving: Serving, found: Sequence[Known]) -> dict[str, Any]:
             for shown in serving.registries
         ],
         "drafts": [described(known) for known in found],
+        "gauges": _gauges(serving),
     }
+
+
+def _gauges(serving: Serving) -> Mapping[str, int]:
+    """What a mount says of itself; nothing if it does not in time."""
+    found: dict[str, int] = {}
+
+    def ask() -> None:
+        try:
+            found.update(json.loads(os.getxattr(serving.mountpoint, GAUGES)))
+        except (OSError, ValueError):
+            pass
+
+    if serving.is_alive:
+        asking = threading.Thread(target=ask, daemon=True)
+        asking.start()
+        asking.join(_GAUGES_DEADLINE)
+    return dict(found)
 
 
 def _head(serving: Serving) -> str:
@@ -89,7 +112,11 @@ def _head(serving: Serving) -> str:
     if not serving.is_alive:
         return f"{where}  {', '.join(names)}  dead; clear it away: modelfs umount {where}"
     up = wording.duration(time.time() - serving.since)
-    return f"{where}  {', '.join(names)}  up {up}, pid {serving.pid}"
+    head = f"{where}  {', '.join(names)}  up {up}, pid {serving.pid}"
+    if gauges := _gauges(serving):
+        held, total = wording.size(gauges["buffers"]), wording.size(gauges["buffers_total"])
+        head += f", buffers {held} of {total}"
+    return head
 
 
 def _block(head: str, found: Sequence[Known]) -> str:

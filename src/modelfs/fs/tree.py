@@ -24,6 +24,10 @@ from modelfs.waiting import Clock
 
 LATEST = "latest"
 
+# Empty files at the root, never listed: what indexers of Linux, of Android and of macOS look for,
+# and then leave a tree alone of which every look is a question to a registry.
+UNINDEXED = frozenset({".trackerignore", ".nomedia", ".metadata_never_index"})
+
 # Files of remembered version trees: a few hundred bytes each, so that a walk of the largest
 # version we test (100,000 files) stays in memory beside others.
 _MOST_FILES = 400_000
@@ -36,8 +40,8 @@ Listed = tuple[str, int, int]
 class Place:
     """A parsed path: the mounted name of a registry, a ref in it, and a path below its version.
 
-    `registry` is None at the root of a mount of several registries. `path` is not empty only
-    where `ref` is as deep as the registry is.
+    `registry` is None at the root of a mount of several registries, and for what is of no registry.
+    `path` is not empty only there, and where `ref` is as deep as the registry is.
     """
 
     registry: Registry | None
@@ -48,6 +52,11 @@ class Place:
     def name(self) -> tuple[Ref, str]:
         """The place as a name: of what it is in, and the path from there."""
         return (self.ref, self.path) if self.path else (self.ref.parent, self.ref.name)
+
+    @property
+    def is_root(self) -> bool:
+        """True at the top of a mount of several registries, or of a sole one."""
+        return not self.path and self.ref.depth == 0
 
     @property
     def is_in_version(self) -> bool:
@@ -85,6 +94,8 @@ class Tree:
         `is_inside`: as who is in it has it; a draft that became a version is that version to him.
         """
         parts = [part for part in path.split("/") if part]
+        if len(parts) == 1 and parts[0] in UNINDEXED:
+            return Place(None, Ref(), parts[0])
         registry = self._registries.get("")
         if registry is None:
             if not parts:
@@ -122,6 +133,8 @@ class Tree:
         """The node of a place; NotFound if there is nothing."""
         registry, ref = place.registry, place.ref
         if registry is None:
+            if place.path:
+                return text_node(inode(place.path), b"", self._since, is_fixed=False)
             return Node(Kind.DIRECTORY, 1, mtime=self._since)
         if place.path:
             return self._node_in_version(registry, ref, place.path)

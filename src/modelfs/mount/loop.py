@@ -14,6 +14,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import logging
+import mmap
 import os
 import threading
 import time
@@ -68,10 +69,20 @@ class _Current(threading.local):
     reply: wire.Reply | None = None
     # Of the open file that a GETATTR is about, once it turned out to have no name any more.
     handle: int | None = None
+    # Where this thread's requests are.
+    pages: mmap.mmap | None = None
 
     def begin(self, request: wire.Request) -> None:
         self.unique, self.opcode, self.node = request.unique, request.opcode, request.node
         self.pid, self.reply, self.handle = request.pid, None, None
+
+    def give_back(self) -> None:
+        """Have no memory for a request while this one waits, if all of this is in its first page.
+
+        Earlier ones may have filled the rest; hundreds of threads may wait.
+        """
+        if self.pages is not None and self.opcode == wire.Op.READ:
+            self.pages.madvise(mmap.MADV_DONTNEED, mmap.PAGESIZE)
 
 
 class SessionLoop:
@@ -110,6 +121,7 @@ class SessionLoop:
         """
         if future.done() or not self._current.unique:
             return wait(future)
+        self._current.give_back()
         awake = threading.Event()
         future.add_done_callback(lambda _: awake.set())
         with self._aside(self._current.unique, awake):
@@ -140,6 +152,18 @@ class SessionLoop:
         with self._lock:
             is_free = self._serving > self._busy - len(self._waiting)
             return None if is_free or self._ended.is_set() else self._taken
+
+    @property
+    def gauges(self) -> dict[str, int]:
+        """How many requests are served, how many of them wait, and by how many threads."""
+        with self._lock:
+            # The one that asks is none of them.
+            requests = self._busy - bool(self._current.unique)
+            return {
+                "requests": requests,
+                "requests_waiting": len(self._waiting),
+                "request_threads": self._threads,
+            }
 
     # The life of the loop.
 
@@ -197,8 +221,11 @@ class SessionLoop:
 
     def _serve_requests(self) -> None:
         """One thread: take a request, see to its answer, until there are enough others."""
-        memory = ctypes.create_string_buffer(wire.BUFFER_SIZE)
-        view = memoryview(memory).cast("B")
+        # Of the kernel's, so that pages count when they are touched and go with the thread.
+        pages = mmap.mmap(-1, wire.BUFFER_SIZE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        memory = (ctypes.c_char * wire.BUFFER_SIZE).from_buffer(pages)
+        view = memoryview(pages)
+        self._current.pages = pages
         while not self._ended.is_set():
             try:
                 length = os.readv(self.fd, [view])
@@ -287,7 +314,7 @@ class SessionLoop:
         In this order: with the answer the kernel lets requests through, which another thread may
         take at once, and libfuse fails every request that comes before INIT with EIO.
         """
-        init = wire.Init.parse(memory.raw[:length], length)
+        init = wire.Init.parse(memory[:length], length)
         assert self._session is not None  # noqa: S101 - there are no requests before `start`
         self._session.show(memory, length)
         log.debug("the kernel speaks FUSE 7.%d and offers %#x", init.minor, init.flags)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import itertools
+import json
 import logging
 import os
 import stat
@@ -24,6 +25,7 @@ from modelfs.fs.writing import LocalHandle, is_written
 from modelfs.mount.binding import Opened, pack_stat, pack_status
 from modelfs.mount.changes import Changes
 from modelfs.mount.published import FOREVER, Look
+from modelfs.mount.records import GAUGES
 from modelfs.mount.wire import OpenFlag, Reply
 
 log = logging.getLogger(__name__)
@@ -73,12 +75,14 @@ class Ops:
         *,
         reply: Callable[[], Reply],
         look: Look,
+        gauges: Callable[[], dict[str, int]] = dict,
     ) -> None:
         self._tree = tree
         self._handles = handles
         self._cache = cache
         self._changes = changes
         self._reply = reply
+        self._gauges = gauges
         self._owner = (look.uid, look.gid)
         self._daemon = (os.getuid(), os.getgid())
         self._mask = ~look.umask
@@ -264,6 +268,8 @@ class Ops:
         return list(self._xattrs(place))
 
     def _xattrs(self, place: Place) -> dict[str, str]:
+        if place.is_root:
+            return {GAUGES: json.dumps({"open": len(self._handles), **self._gauges()})}
         if not place.is_in_version:
             return {}
         return self._xattrs_published(self._changes.node(place))

@@ -17,6 +17,9 @@ from pathlib import Path
 from modelfs.mount import mountpoint
 from modelfs.mount.keeping import open_private
 
+# The extended attribute of a mountpoint that says, in JSON, what goes on in the mount.
+GAUGES = "user.modelfs.gauges"
+
 
 @dataclass(frozen=True, slots=True)
 class Shown:

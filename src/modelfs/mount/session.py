@@ -21,7 +21,7 @@ from modelfs.assemble import Parts, assemble
 from modelfs.cache.blockmap import BLOCK
 from modelfs.config import Config
 from modelfs.errors import Error, Usage
-from modelfs.mount import binding, keeping, mountpoint
+from modelfs.mount import allocator, binding, keeping, mountpoint
 from modelfs.mount.changes import Changes
 from modelfs.mount.heart import Heart, Pulse
 from modelfs.mount.notices import Notices
@@ -31,6 +31,7 @@ from modelfs.mount.passthrough import Choice, Passthrough
 from modelfs.mount.published import Look
 from modelfs.mount.records import Record, Shown
 from modelfs.mount.wire import MAX_REQUEST
+from modelfs.waiting import DEADLINE
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +72,8 @@ def serve(config: Config, options: Options, path: Path, ready: Callable[[], None
     # A signal that comes while we mount is kept until then: libfuse's handlers would swallow it,
     # in whatever thread. Those that start here never take one.
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    allocator.restrain()
+    warn_of_hasty_kernel()
     passthrough = Passthrough(options.passthrough, config.cache_dir)
     loop = binding.new_loop(passthrough)
     notices = Notices()
@@ -94,6 +97,7 @@ def serve(config: Config, options: Options, path: Path, ready: Callable[[], None
         changes,
         reply=lambda: loop.reply,
         look=look,
+        gauges=lambda: {**loop.gauges, **parts.cache.gauges},
     )
     if not config.is_deleting:  # single names of versions disappear there, and nowhere else
         loop.overlay = Overlay(operations, passthrough, lambda: loop.reply, look)
@@ -118,6 +122,7 @@ def serve(config: Config, options: Options, path: Path, ready: Callable[[], None
         if options.is_watched:
             heart.start(path, options.log_file)
         log.info("serving %s at %s", ", ".join(m.spec for m in config.registries), path)
+        log.info("in effect: %s", ", ".join(in_effect(config, options, chosen)))
         ready()
 
     def ended() -> None:
@@ -196,6 +201,46 @@ def _library_options(config: Config, options: Options) -> dict[str, str | bool]:
             raise Usage(f"not an option for a mount of what others publish: {text}")
         chosen[name] = value if separator else True
     return chosen
+
+
+def in_effect(config: Config, options: Options, chosen: dict[str, str | bool]) -> list[str]:
+    """What this mount goes by, after flags, environment, file and defaults, for its log."""
+    read_only = "pinned" if config.pin else "read-only" if config.is_read_only else "writable"
+    return [
+        read_only + (", deleting" if config.is_deleting else ""),
+        *(["offline"] if config.is_offline else []),
+        f"cache {config.cache_dir} of {config.cache_size} bytes",
+        f"{config.cache_floor} bytes left to others",
+        f"state {config.state_dir}",
+        f"verify {config.verify}",
+        f"passthrough {options.passthrough.value}",
+        f"settle {config.settle:g} s",
+        f"patience {options.patience:g} s" if options.is_watched else "no watchdog",
+        *(name if value is True else f"{name}={value}" for name, value in chosen.items()),
+    ]
+
+
+def request_timeout(settings: Path = Path("/proc/sys/fs/fuse")) -> int:
+    """Seconds after which this kernel takes a mount away for one slow request; 0 for never."""
+    found = []
+    for name in ("default_request_timeout", "max_request_timeout"):
+        try:
+            found.append(int((settings / name).read_text()))
+        except (OSError, ValueError):  # Linux before 6.15
+            continue
+    return min((seconds for seconds in found if seconds > 0), default=0)
+
+
+def warn_of_hasty_kernel(settings: Path = Path("/proc/sys/fs/fuse")) -> None:
+    """Say so if the kernel has less patience with a request than we need to answer it."""
+    seconds = request_timeout(settings)
+    if 0 < seconds <= DEADLINE:
+        log.warning(
+            "this kernel takes a mount away when a request takes %d s, and ours may take %d s: set"
+            " fs.fuse.default_request_timeout and fs.fuse.max_request_timeout to 0, or above that",
+            seconds,
+            DEADLINE,
+        )
 
 
 def end(path: Path, state_dir: Path, *, is_lazy: bool) -> None:

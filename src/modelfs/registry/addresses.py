@@ -1,8 +1,8 @@
 """Rules for addresses: where a request may be redirected, and which proxy it takes. Pure.
 
-A registry's redirects are not trusted: they may not leave http(s), may not drop to plain text,
-may not carry credentials of their own, and may not lead from the internet into this machine or
-its network.
+A registry's redirects are not trusted: they may not leave http(s), may be plain text only where
+the registry is and only on its own host, may not carry credentials of their own, and may not lead
+from the internet into this machine or its network.
 """
 
 from __future__ import annotations
@@ -55,6 +55,8 @@ def redirected(url: str, location: str) -> str:
         raise Corrupt(f"{shown(url)} redirects from https to http")
     if _has_user(parts):
         raise Corrupt(f"{shown(url)} redirects to an address that holds a password")
+    if new[0] == "http" and not _is_one_host(old[1], new[1]):
+        raise Corrupt(f"{shown(url)} redirects to another host without TLS: {shown(target)}")
     if _is_near(new[1]) and not _is_near(old[1]):
         raise Corrupt(f"{shown(url)} redirects into a private network: {shown(target)}")
     return target
@@ -64,9 +66,23 @@ def _has_user(parts: SplitResult) -> bool:
     return parts.username is not None or parts.password is not None
 
 
+def _is_one_host(old: str, new: str) -> bool:
+    """True for the same name or number, and for any two of this machine's own to itself."""
+    return old == new or (_is_loopback(old) and _is_loopback(new))
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def _is_near(host: str) -> bool:
     """True for names and numbers of this machine or of a network that is not the internet."""
-    if host == "localhost" or host.endswith(".localhost"):
+    if _is_loopback(host):
         return True
     try:
         return not ipaddress.ip_address(host.split("%")[0]).is_global

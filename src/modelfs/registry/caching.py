@@ -3,23 +3,20 @@
 Owns all metadata that has a time to live. A published version's manifest is remembered for ever,
 everything else for `ttl` seconds; afterwards it is asked for again, and given although it is old
 only where the registry does not answer. Questions are asked on worker threads, each once at a
-time; callers wait through the `Wait` they brought. One lock guards what is remembered and what is
-being asked together; it is held for look-ups only, never while asking, reading the shelf or
-waiting. What is changed goes straight through, on the thread that asks; what that makes untrue is
-forgotten, also where the answer was lost.
+time; callers wait through the `Wait` they brought. What is remembered and being asked is in
+`remembered`, with its lock: nothing is locked while asking, reading the shelf or waiting. What is
+changed goes straight through, on the thread that asks; what that makes untrue is forgotten, also
+where the answer was lost.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from collections.abc import Callable, Iterable, MutableMapping
-from concurrent.futures import Executor, Future
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor
+from dataclasses import replace
 from typing import Any, TypeVar, cast
-
-from cachetools import LRUCache, TTLCache
 
 from modelfs.errors import Error, NotFound, Unavailable, Unsupported
 from modelfs.model import (
@@ -37,10 +34,11 @@ from modelfs.model import (
 )
 from modelfs.refs import Ref
 from modelfs.registry import plain
-from modelfs.registry.asking import Key, Question, within
+from modelfs.registry.asking import Question, within
 from modelfs.registry.base import Body, Registry, WritableRegistry
 from modelfs.registry.lookedup import LookedUp
 from modelfs.registry.plain import Form
+from modelfs.registry.remembered import Answer, Remembered
 from modelfs.registry.shelf import Shelf
 from modelfs.waiting import Clock, Wait
 
@@ -51,25 +49,11 @@ T = TypeVar("T")
 # Long enough that a tree can be walked without asking twice, short enough that somebody who
 # publishes elsewhere does not wonder.
 TTL = 30.0
-# What is not there yet may be there soon: `until ls DIR/4; do sleep 1; done` must end.
-_TTL_MISSING = 5.0
 # A registry that did not answer is asked again after this time, about anything of which something
 # old is at hand: finding out takes seconds, and a walk through a tree asks many questions.
 _TTL_OLD = 10.0
 # How long somebody waits for a fresh answer if an old one is at hand.
 _PATIENCE = 3.0
-# Names and small answers: some 300 bytes each.
-_MOST_ANSWERS = 50_000
-# Files in remembered manifests, some 300 bytes each.
-_MOST_FILES = 500_000
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """What the registry told, and until when (on the clock) it is taken for true."""
-
-    value: Any
-    until: float
 
 
 class CachingRegistry:
@@ -99,17 +83,7 @@ class CachingRegistry:
         self._ttl = ttl
         self._is_offline = is_offline
         self._looked_up = LookedUp(shelf)
-        self._lock = threading.Lock()
-        self._known: LRUCache[Key, _Answer] = LRUCache(_MOST_ANSWERS)
-        self._manifests: LRUCache[Ref, Manifest] = LRUCache(
-            _MOST_FILES, getsizeof=lambda manifest: len(manifest.files) + 1
-        )
-        self._missing: TTLCache[Key, str] = TTLCache(
-            _MOST_ANSWERS, ttl=min(_TTL_MISSING, ttl), timer=clock
-        )
-        self._asked: dict[Key, Future[Any]] = {}
-        # Counts forget(): an answer that was on its way meanwhile is not remembered.
-        self._epoch = 0
+        self._remembered = Remembered(ttl, clock)
         self._has_told_old = False
         # Until when (on the clock) a registry that did not answer is left alone.
         self._silent_until = float("-inf")
@@ -148,9 +122,8 @@ class CachingRegistry:
 
     def manifest(self, ref: Ref) -> Manifest:
         ref = self.canonical(ref)
-        with self._lock:
-            if (known := self._manifests.get(ref)) is not None:
-                return known
+        if (known := self._remembered.manifest(ref)) is not None:
+            return known
         return self._answer("manifest", ref, plain.MANIFEST, lambda: self._manifest(ref))
 
     def _manifest(self, ref: Ref) -> Manifest:
@@ -183,20 +156,7 @@ class CachingRegistry:
     def forget(self, ref: Ref) -> None:
         """Ask again for `ref`, for what is below it and for the listings that it is in."""
         ref = self.canonical(ref)
-        above = set(ref.ancestors())
-
-        def is_about(place: Ref) -> bool:
-            return place in above or place.parts[: ref.depth] == ref.parts
-
-        with self._lock:
-            self._epoch += 1
-            tables: tuple[MutableMapping[Key, Any], ...]
-            tables = (self._known, self._missing, self._asked)
-            for table in tables:
-                for key in [key for key in table if is_about(key[1])]:
-                    table.pop(key, None)
-            for version in [version for version in self._manifests if is_about(version)]:
-                del self._manifests[version]
+        self._remembered.forget(ref)
         if ref.depth:
             self._shelf.drop(ref)
 
@@ -272,28 +232,21 @@ class CachingRegistry:
     ) -> T:
         """What is remembered, or what `ask` gives on a worker thread."""
         key = (kind, ref)
-        with self._lock:
-            known = self._known.get(key)
-            if known is not None and self._clock() < known.until:
-                return cast(T, known.value)
-            if (reason := self._missing.get(key)) is not None:
-                raise NotFound(reason)
-            flight = self._asked.get(key)
-            is_first = flight is None
-            if flight is None:
-                flight = self._asked[key] = Future()
-            epoch = self._epoch
-        if is_first:
-            self._submit(Question(key, form, ask, last_resort, flight, epoch))
-        if known is not None and not self._is_offline:
-            flight = within(flight, _PATIENCE, known.value)
+        found = self._remembered.look(key)
+        if isinstance(found, Answer):
+            return cast(T, found.value)
+        flight = found.flight
+        if found.is_first:
+            self._submit(Question(key, form, ask, last_resort, flight, found.epoch))
+        if found.old is not None and not self._is_offline:
+            flight = within(flight, _PATIENCE, found.old.value)
         return cast(T, self._wait(flight))
 
     def _submit(self, question: Question) -> None:
         """Give a question to the workers; the flight fails if they are gone or are sent home."""
 
         def give_up() -> None:
-            self._land(question)
+            self._remembered.landed(question.key, question.flight)
             question.flight.set_exception(Unavailable("the registry is closed"))
 
         try:
@@ -309,11 +262,11 @@ class CachingRegistry:
             value = self._find(question)
         except BaseException as exc:
             if isinstance(exc, NotFound) and not self._is_offline:
-                self._remember_missing(question, str(exc))
-            self._land(question)
+                self._remembered.keep_missing(question.key, str(exc), question.epoch)
+            self._remembered.landed(question.key, question.flight)
             question.flight.set_exception(exc)
         else:
-            self._land(question)
+            self._remembered.landed(question.key, question.flight)
             question.flight.set_result(value)
 
     def _find(self, question: Question) -> Any:
@@ -373,44 +326,16 @@ class CachingRegistry:
 
     def _before(self, question: Question) -> Any:
         """What was known before, in memory or on the shelf; None if nothing was."""
-        with self._lock:
-            known = self._known.get(question.key)
-        if known is not None:
-            return known.value
+        if (value := self._remembered.value(question.key)) is not None:
+            return value
         value = plain.loaded(question.form, self._shelf.read(*question.key))
         return question.last_resort(question.key[1]) if value is None else value
 
     def _remember(self, question: Question, value: Any, seconds: float) -> None:
-        kind, ref = question.key
-        until = self._clock() + seconds
-        with self._lock:
-            if self._epoch != question.epoch:
-                return
-            self._missing.pop(question.key, None)
-            # A manifest larger than all their memory is read from the shelf each time.
-            if kind == "manifest" and self._is_settled(value):
-                if len(value.files) < _MOST_FILES:
-                    self._manifests[ref] = value
-                return
-            self._known[question.key] = _Answer(value, until)
-            if kind == "children":
-                for entry in value:
-                    # Two levels came with one answer.
-                    if entry.children is not None:
-                        below = ("children", ref.child(entry.name))
-                        self._known[below] = _Answer(entry.children, until)
-
-    def _remember_missing(self, question: Question, reason: str) -> None:
-        with self._lock:
-            if self._epoch == question.epoch:
-                self._known.pop(question.key, None)
-                self._missing[question.key] = reason
-
-    def _land(self, question: Question) -> None:
-        """The next caller asks afresh."""
-        with self._lock:
-            if self._asked.get(question.key) is question.flight:
-                del self._asked[question.key]
+        if question.key[0] == "manifest" and self._is_settled(value):
+            self._remembered.keep_manifest(question.key, value, question.epoch)
+        else:
+            self._remembered.keep(question.key, value, seconds, question.epoch)
 
     # How each kind is asked for
 
@@ -429,9 +354,7 @@ class CachingRegistry:
             return False
         if ref.depth > 2:
             return True
-        with self._lock:
-            known = self._known.get(("children", ref.parent))
-        return known is not None and self._clock() < known.until
+        return self._remembered.is_fresh(("children", ref.parent))
 
     def _is_listed_below(self, ref: Ref) -> bool:
         listed = self.traits.is_listed

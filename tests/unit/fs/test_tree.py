@@ -10,7 +10,7 @@ import pytest
 from modelfs.bodies import Body
 from modelfs.errors import NotFound
 from modelfs.fs.nodes import Kind, Node, Origin, inode
-from modelfs.fs.tree import Tree
+from modelfs.fs.tree import UNINDEXED, Tree
 from modelfs.model import (
     Account,
     Digests,
@@ -209,3 +209,18 @@ def test_several_registries_have_their_names_first(registry: Memory) -> None:
     assert 2 == _node(tree, "/b/bert/1/config.json").size
     with pytest.raises(NotFound):
         _node(tree, "/c")
+
+
+def test_indexers_are_told_to_stay_out(registry: Memory) -> None:
+    """By name alone, at the top alone, and nobody is asked."""
+    for tree in (Tree({"": registry}, cached=_half), Tree({"a": registry}, cached=_half)):
+        assert not UNINDEXED & set(_names(tree, "/"))
+        registry.calls.clear()
+        for name in UNINDEXED:
+            assert (Kind.FILE, b"") == (
+                _node(tree, f"/{name}").kind,
+                _node(tree, f"/{name}").content,
+            )
+        assert not registry.calls
+    with pytest.raises(NotFound):
+        _node(tree, "/a/.nomedia")

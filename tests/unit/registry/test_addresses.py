@@ -15,11 +15,15 @@ from modelfs.registry.patience import LONGEST, Gates, retry_after
     ("url", "location", "expected"),
     [
         ("http://a/x/y", "z", "http://a/x/z"),
-        ("http://a/x", "http://b:81/y?s=1", "http://b:81/y?s=1"),
+        ("http://a/x", "http://a:81/y?s=1", "http://a:81/y?s=1"),
+        ("http://A/x", "http://a/y", "http://a/y"),
+        ("http://a/x", "https://b/y", "https://b/y"),
         ("http://a/x", "https://a/x", "https://a/x"),
         ("https://a/x", "//b/y", "https://b/y"),
         ("http://127.0.0.1:1/", "http://127.0.0.1:2/", "http://127.0.0.1:2/"),
-        ("http://localhost/", "http://10.0.0.1/", "http://10.0.0.1/"),
+        ("http://localhost/", "http://127.0.0.2:3/", "http://127.0.0.2:3/"),
+        ("http://[::1]/", "http://registry.localhost/", "http://registry.localhost/"),
+        ("http://10.0.0.1/", "http://10.0.0.1:9000/", "http://10.0.0.1:9000/"),
         ("http://a/", "/gr\u00c3\u00bc\u00c3\u009fe", "http://a/grüße"),
     ],
 )
@@ -38,7 +42,15 @@ def test_a_redirect_leads_somewhere(url: str, location: str, expected: str) -> N
         ("http://a/", "https:///nowhere"),
         ("http://a/", "http://[::1"),
         ("http://a/", "http://a:port/"),
-        ("http://a/", "http://user:password@b/"),
+        ("http://a/", "http://user:password@a/"),
+        ("http://a/", "http://b/"),
+        ("http://a/", "//b/"),
+        ("http://a/", "http://a.b/"),
+        ("http://localhost/", "http://10.0.0.1/"),
+        ("http://127.0.0.1/", "http://0.0.0.0/"),
+        ("http://127.0.0.1/", "http://127.0.0.1.example/"),
+        ("http://10.0.0.1/", "http://10.0.0.2/"),
+        ("http://10.0.0.1/", "http://127.0.0.1/"),
         ("https://api.example/", "https://127.0.0.1/"),
         ("https://api.example/", "https://localhost/"),
         ("https://api.example/", "https://169.254.169.254/latest/meta-data"),
@@ -52,6 +64,12 @@ def test_a_redirect_must_not_lead_there(url: str, location: str) -> None:
     with pytest.raises(Corrupt) as caught:
         redirected(url, location)
     assert "password@" not in str(caught.value)
+
+
+def test_who_is_sent_to_another_host_without_tls_is_told_so() -> None:
+    with pytest.raises(Corrupt) as caught:
+        redirected("http://a:8000/", "http://b:81/y?s=1")
+    assert "a:8000 redirects to another host without TLS: b:81" == str(caught.value)
 
 
 def test_what_is_shown_of_an_address_is_its_host() -> None:

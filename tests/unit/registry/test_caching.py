@@ -200,7 +200,7 @@ def test_the_work_goes_on_when_a_caller_gives_up(remembered: Make) -> None:
     with pytest.raises(DeadlinePassed):
         names(registry, "alice")
     inner.gate.set()
-    wait_for(lambda: inner.calls["children alice"] and not registry._asked)
+    wait_for(lambda: inner.calls["children alice"] and not registry._remembered._asked)
     assert ["bert", "other"] == names(registry, "alice")
     assert 1 == inner.calls["children alice"]
 
@@ -368,7 +368,7 @@ def test_questions_that_workers_never_get_to_are_answered(tmp_path: Path) -> Non
         first = callers.submit(names, registry, "alice")
         wait_for(lambda: inner.calls["children alice"])
         second = callers.submit(names, registry, "bob")
-        wait_for(lambda: len(registry._asked) == 2 and threads._work_queue.qsize())
+        wait_for(lambda: len(registry._remembered._asked) == 2 and threads._work_queue.qsize())
         threads.shutdown(wait=False, cancel_futures=True)
         assert Unavailable is type(second.exception(10))
         inner.gate.set()

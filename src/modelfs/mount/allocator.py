@@ -1,0 +1,39 @@
+"""Has the C library keep less memory that nobody uses; no state, and no more than a call.
+
+glibc gives each thread that allocates a heap of its own, up to eight for each processor, and after
+the first large block that is freed it takes blocks of that size from these heaps as well, where a
+small one that is still used keeps a large free one from going back. With threads that come and go,
+and buffers of a megabyte, more than half of a mount's memory was such free blocks, and the more
+the longer it ran. Whoever allocates here mostly holds the interpreter lock anyway: one heap is
+hardly ever waited for.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+
+log = logging.getLogger(__name__)
+
+# <malloc.h>
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
+_CHOICES = {
+    # One for Python, one for who finds that busy.
+    _ARENA_MAX: 2,
+    # Larger ones than one answer to the kernel go back when they are freed; naming a size at all
+    # keeps glibc from raising it.
+    _MMAP_THRESHOLD: 1 << 20,
+    # What is free at the end of a heap: a few of those answers, not to be asked for each time.
+    _TRIM_THRESHOLD: 4 << 20,
+}
+
+
+def restrain() -> bool:
+    """Set the limits of this process, before it has threads; False where it is not glibc."""
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        log.debug("the C library cannot be told how to keep memory")
+        return False
+    answers = {mallopt(name, value) for name, value in _CHOICES.items()}
+    return answers == {1}
