@@ -14,6 +14,9 @@ from types import MappingProxyType, TracebackType
 from polling import wait_for
 from serving import MODELFS, START, own_environ
 
+# For a process to end that was told to, or killed: its disk keeps it until it has answered.
+_DYING = 60.0
+
 
 def is_mounted(path: Path) -> bool:
     """Whether something is mounted at `path`, also if its process is gone."""
@@ -118,12 +121,12 @@ class Mounted:
         assert self._process is not None
         process, self._process = self._process, None
         process.kill()
-        process.wait(10)
+        process.wait(_DYING)
 
     def stop(self) -> None:
         """Unmount as a user does; asserts that the mount's process ends well."""
         if self._process is None:
-            self._clear()
+            self.clear()
             return
         process, self._process = self._process, None
         try:
@@ -133,22 +136,22 @@ class Mounted:
                 env=own_environ(self._home, **self._environ),
                 capture_output=True,
                 text=True,
-                timeout=30,
+                timeout=_DYING,
             )
             assert done.returncode == 0, f"modelfs umount: {done.stdout}{done.stderr}{self.log}"
-            status = process.wait(30)
+            status = process.wait(_DYING)
             assert status == 0, f"modelfs mount ended with {status}: {self.log}"
             assert not is_mounted(self.path)
             assert "Traceback" not in self.log, self.log
         finally:
             process.kill()
-            process.wait(10)
-            self._clear()
+            process.wait(_DYING)
+            self.clear()
 
-    def _clear(self) -> None:
+    def clear(self) -> None:
         """Take away what a process that is gone has left mounted."""
         if is_mounted(self.path):
-            subprocess.run(["umount", "--lazy", str(self.path)], check=False, timeout=10)
+            subprocess.run(["umount", "--lazy", str(self.path)], check=False, timeout=_DYING)
 
     def __enter__(self) -> Mounted:
         self.start()

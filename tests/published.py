@@ -19,7 +19,7 @@ BASE = "alice/bert/pytorch/base"
 # Seconds of quiet, for mounts of tests: longer than a program pauses on a busy machine.
 SETTLE = 0.5
 # From asking for a version until it is there, on a busy machine.
-PUBLISHING = 30.0
+PUBLISHING = 90.0
 
 
 def status(draft: Path) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from polling import wait_for
 BIN = Path(sys.executable).parent
 MODELFS = BIN / "modelfs"
 # Starting Python takes 0.3 s on an idle machine; a loaded one has been seen to take 20 times that.
-START = 30.0
+START = 60.0
 
 # Straight to the server, whatever proxies the machine has.
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))

@@ -156,3 +156,16 @@ _BY_STATUS: dict[int, type[Error]] = {
     422: InvalidName,
     502: Unavailable,
 }
+
+
+def without_frames(error: BaseException) -> None:
+    """Take from `error`, and from what it came of, the frames that they went through.
+
+    Frames hold buffers and open files. Some of the libraries below us keep an error in a frame that
+    it went through; such a ring is there until the collector comes by, in an idle process never.
+    """
+    found: list[BaseException | None] = [error]
+    for each in found:
+        if each is not None and each.__traceback__ is not None:
+            each.__traceback__ = None
+            found += [each.__cause__, each.__context__]

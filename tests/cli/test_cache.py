@@ -169,6 +169,17 @@ def test_verification_names_what_is_wrong_and_repairs_it(shell: Shell, spec: str
     assert WEIGHTS == (mount / BASE / "1/weights.bin").read_bytes()
 
 
+def test_verification_looks_at_what_is_remembered_of_versions(shell: Shell, spec: str) -> None:
+    said(shell, "warm", f"{BASE}/1", "--registry", spec)
+    folder = shell.folder / "cache"
+    (path,) = (folder / "metadata").rglob("manifest.json")
+    path.write_bytes(path.read_bytes()[:-1])
+    text = said(shell, "cache", "verify", status=1)
+    assert f"{path.relative_to(folder)}: it is damaged\n" in text
+    assert text.endswith("1 file wrong, which will be downloaded again\n")
+    assert "all is right" in said(shell, "cache", "verify")
+
+
 def test_verification_leaves_an_open_file_to_its_reader(shell: Shell, spec: str) -> None:
     mount = shell.mount(spec)
     with (mount / BASE / "1/weights.bin").open("rb") as file:

@@ -32,7 +32,15 @@ from polling import wait_for
 TOKEN = "KGAT_canary_of_the_matrix"
 # As patient as the real ones are, in less time: what stalls is what a matrix waits for.
 FAST = Limits(
-    connect=2, read=0.6, total=2, attempts=6, first_wait=0.01, longest_wait=0.05, submit=2, stall=1
+    connect=2,
+    read=0.6,
+    total=2,
+    attempts=6,
+    first_wait=0.01,
+    longest_wait=0.05,
+    submit=2,
+    stall=1,
+    connections=8,
 )
 # For what has to come out right: nothing is in its way but the other cells and a slow machine.
 PATIENT = replace(
@@ -44,7 +52,7 @@ PACES = {"": FAST, "patient": PATIENT, "stalled": STALLED}
 # For the slowest operation of all, with many at a time on two cores that do something else, too.
 LONGEST = 120.0
 # Most of them wait for what never comes; the others share the machine.
-_AT_ONCE = 32
+_AT_ONCE = 16
 _SECRET = re.compile(rf"{TOKEN}|Signature|Bearer|Traceback", re.IGNORECASE)
 
 RIGHT, ERROR, UNPROVEN, WRONG, BAD = "right", "error", "unproven", "wrong", "bad"

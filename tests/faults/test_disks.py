@@ -23,7 +23,7 @@ from modelfs.refs import Ref
 from modelfs.registry.shelf import Shelf
 
 EVERY = int(os.environ.get("FAULTS_EVERY", "17"))
-WAIT = 20.0
+WAIT = 60.0
 # A file of several blocks, one that is one small file in the cache, one whose digest is not told.
 FILES = {"large": (5 * BLOCK + 77, "md5"), "small": (3000, "sha256"), "untold": (BLOCK + 5, "")}
 DATA = {name: content(size, seed) for seed, (name, (size, _)) in enumerate(FILES.items())}

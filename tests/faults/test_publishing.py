@@ -44,11 +44,10 @@ STAGES: Mapping[str, tuple[str, ...]] = {
 }
 # One of each kind, as hundreds of versions are published in a test.
 KINDS = [
-    *("drop", "stall", "nonsense for a head", "cut", "cut off", "null", "not JSON"),
+    *("drop", "stall", "nonsense for a head", "cut", "cut off", "null"),
     *(f"status {status}" for status in (400, 401, 403, 404, 409, 413, 429, 500, 503)),
-    *("status 200 with a page", "status 403 with a page", "status 200 with nothing"),
-    *("status 429, Retry-After 0", "status 429, Retry-After of a billion"),
-    *("200 that says 404", "200 that says error", "a redirect to a login", "a redirect to a file"),
+    *("status 200 with a page", "status 200 with nothing", "status 429, Retry-After of a billion"),
+    *("200 that says 404", "200 that says error", "a redirect to a login"),
     *("an empty object", "two lengths", "more after it", "everything a level down"),
     *("texts that are null", "texts that are numbers", "numbers that are texts"),
     *("numbers one higher", "texts of controls"),
@@ -59,6 +58,9 @@ CLAIMED = {
     "an empty object": ("update", "delete"),
     "everything a level down": ("update", "delete"),
 }
+# With a body that ends.
+SPOILED_AT_ONCE = {kind for kind in faults_api.SPOILED if kind not in ("cut off", "more after it")}
+REFUSALS = {f"status {status}" for status in (400, 401, 403, 404, 409, 413)}
 MODES = ("once", "always", "done")
 # An error will do while there is a fault, but for one thing: who gives up on a server that is slow
 # to make a version, and asks again, would have two, as nobody looks for as long as he should.
@@ -68,6 +70,7 @@ PACES = {
     "stalled": replace(FAST, read=3, total=6, stall=3, submit=10),
     "stalled for ever": replace(FAST, read=3, total=6, stall=3, submit=2),
 }
+ENDLESS = {"stall", "more after it"}
 # A version whose making is not answered is looked for several times.
 LONGEST = 240.0
 
@@ -91,7 +94,10 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Table]:
             for kind in KINDS
             for mode in MODES
             for stage in STAGES
+            # An answer is spoiled after what it tells of was done; and neither what is spoiled nor
+            # what is refused in the words of HTTP is asked for again in one call.
             if not (mode == "done" and kind in faults_api.SPOILED)
+            and not (mode == "once" and (kind in REFUSALS or kind in SPOILED_AT_ONCE))
             # Who asks to be left alone while a version is made is waited for, an hour if need be.
             and not (stage == "create" and kind.endswith("of a billion"))
         ]
@@ -107,7 +113,9 @@ def row(
 ) -> Mapping[tuple[str, ...], Verdict]:
     kind, mode, stage = cell
     model = f"alice/{folder.name}"
-    pace = {"always": "stalled for ever"}.get(mode, "stalled") if kind == "stall" else ""
+    pace = ""
+    if kind in ENDLESS:
+        pace = "stalled for ever" if mode == "always" else "stalled"
     client_at = partial(client_of, token=token, pace="patient")
     with Relay(url) as relay, client_at(url, folder / "direct") as direct:
         if stage in ("update", "delete"):

@@ -109,6 +109,8 @@ class Kaggle:
                 if owner in (None, model.owner) and words in model.slug
             ]
             return _page("models", [_model(model) for model in found], message)
+        if "ownerSlug" not in message:  # of no method of the API
+            return json_reply({"code": 404, "message": "Not found"}, 404)
         model = self._model(message)
         if model is None:
             return _DENIED

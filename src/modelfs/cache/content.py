@@ -23,7 +23,7 @@ from modelfs.buffers import Buffers, Loan
 from modelfs.cache.backing import Backing
 from modelfs.cache.blockmap import BLOCK, Joined, block_count
 from modelfs.cache.keys import Check, disagreement, quick_sum, size_of
-from modelfs.errors import Corrupt, Error
+from modelfs.errors import Corrupt, Error, without_frames
 from modelfs.model import Digests
 
 # What may be left to hash while a reader waits for the last block: md5 does 0.7 GB/s on the
@@ -480,8 +480,7 @@ def _finish(waiters: Iterable[Waiter]) -> list[Waiter]:
 
 
 def fail(waiters: Iterable[Waiter], error: Error) -> None:
-    # Its frames hold the waiters, and the files; with it they would wait for the collector.
-    error.__traceback__ = None
+    without_frames(error)
     for waiter in waiters:
         waiter.future.set_exception(error)
 

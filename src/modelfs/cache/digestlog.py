@@ -9,8 +9,10 @@ held for reading it.
 from __future__ import annotations
 
 import os
+import re
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +32,11 @@ class Known:
     told: Digests
     seen: str = ""
 
+
+_LOG = re.compile("[0-9a-f]{2}")
+
+# For a line that another process is writing: one system call.
+_WRITING = 0.05
 
 # No file has it, so a line that says it is found by nobody.
 _NO_SIZE = -1
@@ -135,6 +142,48 @@ class DigestLog:
                 shard.known[parsed[0]] = parsed[1]
 
 
+def damaged(directory: Path, *, is_dry: bool) -> Iterator[tuple[str, str]]:
+    """The logs with lines that nobody can have written, and what is wrong; the others stay.
+
+    Unless `is_dry` such lines become empty ones, of the same length: who adds to the log meanwhile,
+    or has read it, loses nothing.
+    """
+    try:
+        names = sorted(name for name in os.listdir(directory) if _LOG.fullmatch(name))
+    except FileNotFoundError:
+        return
+    for name in names:
+        try:
+            fd = os.open(directory / name, (os.O_RDONLY if is_dry else os.O_RDWR) | FILE)
+        except OSError as exc:
+            yield name, f"it cannot be read: {exc.strerror}"
+            continue
+        try:
+            if count := _blank(fd, is_dry=is_dry):
+                yield name, f"lines that are damaged: {count}"
+        except OSError as exc:
+            yield name, f"it cannot be read: {exc.strerror}"
+        finally:
+            os.close(fd)
+
+
+def _blank(fd: int, *, is_dry: bool) -> int:
+    """How many lines are damaged."""
+    data = os.pread(fd, os.fstat(fd).st_size, 0)
+    if not data.endswith(b"\n"):  # cut by a crash, or being written
+        time.sleep(_WRITING)
+        data = os.pread(fd, os.fstat(fd).st_size, 0)
+    count = at = 0
+    for line in data.split(b"\n"):
+        # By its sum alone: what a newer program says in its lines is not for us to judge.
+        if line and not _is_whole(line):
+            count += 1
+            if not is_dry:
+                os.pwrite(fd, b"\n" * len(line), at)
+        at += len(line) + 1
+    return count
+
+
 class Claim:
     """A right that ends with its context, or with the process."""
 
@@ -160,10 +209,15 @@ def _line(name: str, known: Known) -> bytes:
     return b"%s %08x\n" % (text, google_crc32c.value(text))
 
 
-def _parse(line: bytes) -> tuple[str, Known] | None:
+def _is_whole(line: bytes) -> bool:
     text, _, crc = line.rpartition(b" ")
-    if b"%08x" % google_crc32c.value(text) != crc:
+    return b"%08x" % google_crc32c.value(text) == crc
+
+
+def _parse(line: bytes) -> tuple[str, Known] | None:
+    if not _is_whole(line):
         return None
+    text = line.rpartition(b" ")[0]
     try:
         name, size, *rest = text.decode("ascii").split(" ")
         md5, crc32c, sha256, seen = ("" if field == "-" else field for field in rest)

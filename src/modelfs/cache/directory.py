@@ -41,6 +41,7 @@ class Directory:
         self._objects = path / "objects"
         # Opened for each look-up, and joining paths takes as long as opening one.
         self._shards = f"{self._objects}/"
+        self.digests = path / "digests"
         self._pins = path / "pins"
         # Read and write for others, as far as the directory has it.
         self._shared_bits = 0

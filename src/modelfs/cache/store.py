@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import stat
 import threading
@@ -35,6 +36,8 @@ from modelfs.cache.evict import Stored
 from modelfs.cache.keys import is_key, seal_of, size_of
 
 PART, MAP, TEMPORARY = ".part", ".map", ".new"
+# What follows a key: of one process, or for whoever claims it (arriving).
+_TEMPORARY = re.compile(r"(\d+\.\d+\.)?new")
 
 # Last use is kept to the minute: enough to order whole files, and hardly any metadata writes.
 _USED_STEP = 60.0
@@ -201,19 +204,22 @@ class Store:
                     yield Stored(key, allocated, found.st_atime, is_complete=not is_part)
 
     def sweep(self) -> None:
-        """Remove what interrupted processes left: old temporary files, maps without a file."""
+        """Remove what interrupted processes left: old temporary files, maps without a file.
+
+        Only of names that we give: another version of this program may use the directory as well.
+        """
         old = time.time() - _LEFTOVER_AGE
         for shard in self._directory.shards():
             names = dict(entries(shard))
             for name, found in names.items():
-                if found.st_mtime > old:
+                key, dot, suffix = name.partition(".")
+                if found.st_mtime > old or not is_key(key):
                     continue
-                is_orphan = name.endswith(MAP) and name.removesuffix(MAP) + PART not in names
-                is_double = name.endswith(PART) and name.removesuffix(PART) in names
-                if is_double:
-                    key = name.removesuffix(PART)
+                if dot + suffix == PART and key in names:
                     self.evict(Stored(key, 0, 0.0, is_complete=False))
-                elif is_orphan or name.endswith(TEMPORARY):
+                elif (dot + suffix == MAP and key + PART not in names) or _TEMPORARY.fullmatch(
+                    suffix
+                ):
                     (shard / name).unlink(missing_ok=True)
 
     def _look(self, shard: int, key: str) -> Backing | None:

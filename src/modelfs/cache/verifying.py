@@ -1,9 +1,10 @@
 """Reads everything in a cache again, and says what is not what it should be.
 
 Complete contents are hashed; what is incomplete is compared block by block with the checksums in
-its map. What is wrong is dropped, so that it is fetched again: a file by its name, which leaves it
-to who has it open; a block by its record. Works while others use the directory: what they bring or
-drop meanwhile is no finding. Last uses stay as they are. No state; its threads share only numbers.
+its map; the logs of what registries told, line by line with theirs. What is wrong is dropped, so
+that it is fetched again: a file by its name, which leaves it to who has it open; a block by its
+record; a line by emptying it. Works while others use the directory: what they bring or drop
+meanwhile is no finding. Last uses stay as they are. No state; its threads share only numbers.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from modelfs.cache import locks
+from modelfs.cache import digestlog, locks
 from modelfs.cache.blockmap import BLOCK, BlockMap, block_count, checksum
 from modelfs.cache.directory import FILE, Directory, entries, inode_of
 from modelfs.cache.keys import Check, is_key, size_of
@@ -29,7 +30,10 @@ _MOST_THREADS = 4
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something wrong with a content, in words, and how many bytes of it are of no use."""
+    """Something wrong with a content, in words, and how many bytes of it are of no use.
+
+    Or with what was told of contents: `key` is the path of the log then.
+    """
 
     key: str
     what: str
@@ -90,6 +94,10 @@ class Verifier:
                 faults += found
                 if not found and not self._is_provable(key):
                     unproven.append(key)
+        faults += [
+            Fault(f"digests/{name}", what, 0)
+            for name, what in digestlog.damaged(self._directory.digests, is_dry=self._is_dry)
+        ]
         return Verification(checked, size, tuple(faults), tuple(unproven))
 
     def _is_provable(self, key: str) -> bool:

@@ -20,6 +20,7 @@ from modelfs.cli.options import settings
 from modelfs.config import Config, parse_size
 from modelfs.errors import Error, Usage
 from modelfs.refs import Ref
+from modelfs.registry import shelf
 
 _DAY = 86_400.0
 # Somebody may be about to write to what holds nothing yet.
@@ -90,7 +91,8 @@ def verify(config: Config, is_dry: bool) -> int:
     """Read everything again; what is not as it should be is dropped, to be downloaded anew.
 
     Files are compared with their digests, and half files block by block with the checksums that
-    were noted with them. Mounts may go on meanwhile.
+    were noted with them; what is remembered about files and versions, with its own checksums.
+    Mounts may go on meanwhile.
 
     \b
     Exit status: 0 all is right, 1 something was not.
@@ -99,14 +101,19 @@ def verify(config: Config, is_dry: bool) -> int:
     names = take(config.cache_dir, blocks).names_of()
     with _progress(sum(kept.here for kept in blocks.contents())) as tell:
         done = blocks.verify(is_dry=is_dry, progress=tell)
-    for fault in done.faults:
+    faults = list(done.faults)
+    faults += [
+        Fault(path, "it is damaged", 0)
+        for path in shelf.find_damaged(config.cache_dir, is_dry=is_dry)
+    ]
+    for fault in faults:
         click.echo(f"{_named(fault, names)}: {fault.what}")
     amount = wording.amount(done.checked, "file")
-    click.echo(f"checked {amount}, {wording.size(done.size)}: {_verdict(done.faults, is_dry)}")
+    click.echo(f"checked {amount}, {wording.size(done.size)}: {_verdict(faults, is_dry)}")
     if done.unproven:
         amount = wording.amount(len(done.unproven), "file")
         click.echo(f"nobody told what they should be: {amount}", err=True)
-    return 1 if done.faults else 0
+    return 1 if faults else 0
 
 
 @cache.command()

@@ -43,7 +43,10 @@ class Area:
 
     def status(self, ref: Ref) -> dict[str, Any]:
         """What is known of a draft while no mount has it, as status.json would say it."""
-        journal = Journal.load(self.staging.read_journal(ref))
+        try:
+            journal = Journal.load(self.staging.read_journal(ref))
+        except WrongState as exc:
+            journal = Journal(Phase.FAILED, reason=str(exc))
         state = _STATES.get(journal.phase, State.UPLOADING)
         told: dict[str, Any] = {"ref": str(ref), "state": str(state)}
         return told | ({"reason": journal.reason} if state is State.FAILED else {})
@@ -66,10 +69,16 @@ class Area:
 
 def describe(staging: Staging, traits: Traits) -> None:
     """Write down which registry the drafts are for."""
-    text = json.dumps({"identity": traits.identity, "depth": traits.depth}).encode()
+    ours = {"identity": traits.identity, "depth": traits.depth}
     path = staging.directory / _REGISTRY
-    if not path.exists() or path.read_bytes() != text:
-        write_durably(path, text)
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        found = None
+    # Another version of this program may have more to say.
+    known = found if isinstance(found, dict) else {}
+    if known | ours != found:
+        write_durably(path, json.dumps(known | ours).encode())
 
 
 def areas(state_dir: Path) -> Iterator[Area]:

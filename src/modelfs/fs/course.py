@@ -66,7 +66,10 @@ class Course:
 
     @property
     def journal(self) -> Journal:
-        """What is remembered; read from disk when it is asked for first."""
+        """What is remembered; read from disk when it is asked for first.
+
+        Raises WrongState if another version of this program wrote it.
+        """
         if self._journal is None:
             self._journal = Journal.load(self._material.read_journal())
         return self._journal
@@ -78,9 +81,10 @@ class Course:
     def end(self) -> None:
         """Have it end soon, as it stands; it writes nothing more."""
         with self._writing:
-            if not self.is_over and self.journal.phase is Phase.UPLOADING:
+            journal = self._journal
+            if not self.is_over and journal is not None and journal.phase is Phase.UPLOADING:
                 try:
-                    self._material.write_journal(self.journal.dump())
+                    self._material.write_journal(journal.dump())
                 except OSError:
                     pass  # what was uploaded lately is uploaded again
             self._over.set()

@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from modelfs.errors import WrongState
 from modelfs.model import Digests, Document, Part
 from modelfs.refs import Ref
 
@@ -112,9 +113,17 @@ class Journal:
 
     @classmethod
     def load(cls, value: Mapping[str, Any]) -> Journal:
-        """What was dumped; an empty one for anything else."""
-        if value.get("format") != _FORMAT:
-            return cls()
+        """What was dumped; an empty one for what makes no sense.
+
+        Raises WrongState for one of another version of this program: only that knows whether it
+        has asked for the version.
+        """
+        if is_foreign(value):
+            raise WrongState(
+                "another version of modelfs has begun to publish it, and has to go on with that"
+                f" (journal format {value['format']!r:.20}, not {_FORMAT})",
+                hint="or copy the files to a new draft",
+            )
         try:
             before, version = value["before"], value["version"]
             return cls(
@@ -131,6 +140,11 @@ class Journal:
             )
         except (KeyError, TypeError, ValueError):
             return cls()
+
+
+def is_foreign(value: Mapping[str, Any]) -> bool:
+    """Is it the journal of another version of this program, older or newer?"""
+    return bool(value.get("format", _FORMAT) != _FORMAT)
 
 
 def _item(value: Mapping[str, Any]) -> Item:

@@ -22,7 +22,7 @@ from modelfs.errors import Error, Interrupted, NotFound, ReadOnly, WrongState
 from modelfs.fs import processes, receipts, sealing
 from modelfs.fs.course import Over, Patience
 from modelfs.fs.drafts import Draft, Event, State
-from modelfs.fs.journal import ASKED_FOR, Journal, Phase
+from modelfs.fs.journal import ASKED_FOR, Journal, Phase, is_foreign
 from modelfs.fs.material import StagedDraft
 from modelfs.fs.publishing import Attempt, Means, boot_id
 from modelfs.fs.staging import Staging
@@ -92,7 +92,7 @@ class Publisher:
         self._is_stopping = False
         self._crew.start()
         for ref in self._staging.drafts():
-            self._recover(ref, Journal.load(self._staging.read_journal(ref)))
+            self._recover(ref)
         self._spawn(self._watch, "publish-watch")
 
     def stop(self) -> None:
@@ -234,7 +234,7 @@ class Publisher:
             record.is_to_arm = record.is_to_start = False
             record.pids.clear()
             outcome, record.outcome = record.outcome, None
-        if self._staging.read_journal(ref):
+        if (journal := self._staging.read_journal(ref)) and not is_foreign(journal):
             self._staging.write_journal(ref, {})
         _tell(outcome, Interrupted(f"{ref}: publishing was cancelled"))
 
@@ -280,7 +280,7 @@ class Publisher:
                 journal = Journal.load(self._staging.read_journal(record.draft.ref))
                 journal.phase = Phase.ARMED
                 self._staging.write_journal(record.draft.ref, journal.dump())
-            except OSError as exc:
+            except (OSError, WrongState) as exc:
                 log.info("%s: its journal cannot be written: %s", record.draft.ref, exc)
 
     def _next(self) -> tuple[_Record, Attempt | None] | None:
@@ -376,8 +376,13 @@ class Publisher:
 
     # After a restart.
 
-    def _recover(self, ref: Ref, journal: Journal) -> None:
-        reason = ""
+    def _recover(self, ref: Ref) -> None:
+        journal, reason = Journal(), ""
+        try:
+            journal = Journal.load(self._staging.read_journal(ref))
+        except WrongState as exc:
+            reason = str(exc)
+        is_ours = not reason
         if journal.phase is Phase.ARMED:
             reason = _COPYING
         elif journal.phase is Phase.SEALED and journal.boot != boot_id():
@@ -385,7 +390,8 @@ class Publisher:
         if reason:
             receipts.tell_failure(self._staging.path(ref), reason)
             journal.phase, journal.reason = Phase.FAILED, reason
-            self._staging.write_journal(ref, journal.dump())
+            if is_ours:
+                self._staging.write_journal(ref, journal.dump())
             log.warning("%s was not published: %s", ref, reason)
         if journal.phase is Phase.NONE:
             return

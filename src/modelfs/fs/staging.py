@@ -17,6 +17,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -24,7 +25,11 @@ from pathlib import Path
 from typing import Any
 
 from modelfs.errors import WrongState
+from modelfs.fs.journal import is_foreign
 from modelfs.refs import Ref
+
+# The name of a journal, or of one being written.
+_JOURNAL = re.compile(r"[0-9a-f]{32}\.(json|new)")
 
 # No name of ours is a link.
 _OURS = os.O_NOFOLLOW | os.O_CLOEXEC
@@ -163,11 +168,7 @@ class Staging:
 
     def read_journal(self, ref: Ref) -> dict[str, Any]:
         """What was written about a draft; empty if nothing was, or it is damaged."""
-        try:
-            value = json.loads(self._journal_of(ref).read_bytes())
-        except (OSError, ValueError):
-            return {}
-        return value if isinstance(value, dict) else {}
+        return _read_journal(self._journal_of(ref))
 
     def write_journal(self, ref: Ref, value: dict[str, Any]) -> None:
         """Remember `value` about a draft; when this returns, a power cut does not lose it."""
@@ -177,10 +178,14 @@ class Staging:
         return self._journal / f"{hashlib.sha256(str(ref).encode()).hexdigest()[:32]}.json"
 
     def _drop_orphans(self) -> None:
-        """Remove the journals of drafts that are gone: a new one may get such a name."""
+        """Remove the journals of drafts that are gone: a new one may get such a name.
+
+        What another version of this program has there, by its name or its content, stays.
+        """
         kept = {self._journal_of(ref).name for ref in self.drafts()}
         for path in self._journal.iterdir():
-            if path.name not in kept:
+            is_ours = _JOURNAL.fullmatch(path.name) and not is_foreign(_read_journal(path))
+            if is_ours and path.name not in kept:
                 path.unlink()
 
     def _find(self, ref: Ref) -> Iterator[Ref]:
@@ -197,6 +202,14 @@ class Staging:
             yield below
             if is_directory and below.depth < self._depth:
                 yield from self._find(below)
+
+
+def _read_journal(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def write_durably(path: Path, data: bytes) -> None:

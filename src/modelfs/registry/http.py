@@ -30,7 +30,15 @@ from tenacity import (
 )
 
 from modelfs import __version__
-from modelfs.errors import Corrupt, DeadlinePassed, Error, TooManyRequests, Unavailable, Usage
+from modelfs.errors import (
+    Corrupt,
+    DeadlinePassed,
+    Error,
+    TooManyRequests,
+    Unavailable,
+    Usage,
+    without_frames,
+)
 from modelfs.model import Part
 from modelfs.registry import addresses, connections, envelopes, patience, transfer, uploading
 from modelfs.registry.answers import Answer
@@ -379,21 +387,31 @@ class Http:
         tries = itertools.count()
 
         def attempt() -> T:
-            return once(_Try(deadline, is_idempotent and next(tries) < self._limits.quick_tries))
+            is_quick = is_idempotent and next(tries) < self._limits.quick_tries
+            try:
+                return once(_Try(deadline, is_quick))
+            except Error as exc:
+                without_frames(exc)
+                raise
 
         def is_worth_it(error: BaseException) -> bool:
             if isinstance(error, _Closed | connections.Final) or not isinstance(error, Unavailable):
                 return False
             return is_idempotent or isinstance(error, connections.NotSent | TooManyRequests)
 
-        return Retrying(
+        retrying = Retrying(
             retry=retry_if_exception(is_worth_it),
             wait=self._wait_before,
             stop=stop_after_attempt(self._limits.attempts) | stop_before_delay(total),
             sleep=self._sleep,
             before_sleep=_log_retry,
             reraise=True,
-        )(attempt)
+        )
+        try:
+            return retrying(attempt)
+        except Error as exc:
+            without_frames(exc)
+            raise
 
     def _wait_before(self, state: RetryCallState) -> float:
         """Seconds before the next attempt; after a 429 the gate of the host knows."""

@@ -15,7 +15,15 @@ from urllib.parse import unquote, urlsplit
 
 from cachetools import TLRUCache
 
-from modelfs.errors import Corrupt, Forbidden, InvalidName, NotFound, Unauthenticated, Unsupported
+from modelfs.errors import (
+    Corrupt,
+    Error,
+    Forbidden,
+    InvalidName,
+    NotFound,
+    Unauthenticated,
+    Unsupported,
+)
 from modelfs.model import (
     NOTES,
     Account,
@@ -318,7 +326,13 @@ class KaggleRegistry:
         def locate(is_fresh: bool) -> str:
             return self._address(ref, file.path, is_fresh)
 
-        body = self._client.open(locate, file.size, start, stop)
+        try:
+            body = self._client.open(locate, file.size, start, stop)
+        except Error:
+            # It may never have been the right one: a network's sign-in page redirects, too.
+            with self._lock:
+                self._addresses.pop((ref, file.path), None)
+            raise
         _check_digests(body, file)
         return body
 

@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 # The document that says whose shelf it is; directories are named by hashes.
 _OWNER = "registry"
+# All that are kept. Others are those of another version of this program.
+_KINDS = (_OWNER, "account", "children", "documents", "manifest", "names", "stat")
 
 
 def shelf_for(cache_dir: Path, identity: str) -> Shelf:
@@ -42,6 +44,17 @@ def shelves(cache_dir: Path) -> Iterator[tuple[str, Shelf]]:
         shelf = Shelf(directory)
         if isinstance(identity := shelf.read(_OWNER, Ref()), str):
             yield identity, shelf
+
+
+def find_damaged(cache_dir: Path, *, is_dry: bool) -> list[str]:
+    """The documents that do not say what they should, by their paths; removed unless `is_dry`."""
+    top = _shelves(cache_dir)
+    found = [
+        path for each in (top.iterdir() if top.is_dir() else ()) for path in Shelf(each).damaged()
+    ]
+    for path in () if is_dry else found:
+        path.unlink(missing_ok=True)
+    return sorted(str(path.relative_to(cache_dir)) for path in found)
 
 
 def _shelves(cache_dir: Path) -> Path:
@@ -74,6 +87,21 @@ class Shelf:
                 continue
             if path == self._path(kind, ref):
                 yield ref, value
+
+    def damaged(self) -> Iterator[Path]:
+        """The files of documents that do not say what they should."""
+        for path in self._directory.rglob("*.json"):
+            # What goes meanwhile is no finding.
+            if path.stem in _KINDS and not self._is_sound(path) and path.exists():
+                yield path
+
+    def _is_sound(self, path: Path) -> bool:
+        told, _ = _read(path) or ("", None)
+        kind, _, text = told.partition(" ")
+        try:
+            return path == self._path(kind, Ref.parse(text))
+        except InvalidName:
+            return False
 
     def write(self, kind: str, ref: Ref, value: Any) -> None:
         """Keep `value`; where the disk refuses, it is not kept."""

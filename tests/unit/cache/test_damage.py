@@ -16,7 +16,7 @@ from modelfs.cache.store import Store
 from modelfs.errors import Unavailable
 from modelfs.model import Digests
 
-WAIT = 10.0
+WAIT = 60.0
 SIZE = 3 * BLOCK + 1000
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import random
 import resource
 import shutil
 import subprocess
@@ -18,7 +19,7 @@ from modelfs.cache.blockmap import BLOCK
 from modelfs.errors import Error, Unavailable
 from polling import wait_for
 
-WAIT = 10.0
+WAIT = 60.0
 SIZE = 4 * BLOCK
 
 
@@ -195,14 +196,32 @@ def test_without_descriptors_reads_go_on_or_say_so_and_recover(make_cache) -> No
 
 
 def test_reading_past_the_cache_asks_once_for_the_pieces_of_one_read_ahead(make_cache) -> None:
-    cache = make_cache(floor=1 << 60)
+    # One thread brings them in the order in which they are asked for.
+    cache = make_cache(floor=1 << 60, workers=1)
     data = content(64 * BLOCK)
     source = FakeSource(data, digests(data, "md5"))
     piece = 128 << 10
     with cache.open("f", len(data), source.told, source) as file:
         futures = [file.fetch(offset, piece) for offset in range(0, len(data), piece)]
         assert data == b"".join(future.result(WAIT) for future in futures)
-    assert len(source.requests) < 24
+    # A little at first, then 4 MiB at a time.
+    places = [0, BLOCK, *range(BLOCK + (4 << 20), len(data), 4 << 20)]
+    assert list(zip(places, [*places[1:], len(data)], strict=True)) == source.requests
+
+
+def test_pieces_of_a_read_ahead_that_come_in_any_order_past_the_cache_are_right(
+    make_cache,
+) -> None:
+    cache = make_cache(floor=1 << 60)
+    data = content(16 * BLOCK)
+    source = FakeSource(data, digests(data, "md5"))
+    piece = 128 << 10
+    places = list(range(0, len(data), piece))
+    random.Random(5).shuffle(places)
+    with cache.open("f", len(data), source.told, source) as file:
+        futures = {offset: file.fetch(offset, piece) for offset in places}
+        for offset, future in futures.items():
+            assert data[offset : offset + piece] == future.result(WAIT)
 
 
 def test_failures_past_the_cache_reach_the_reader_once(make_cache) -> None:

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import google_crc32c
 import pytest
 
 from cache_sources import FakeSource, content, digests
@@ -16,7 +17,7 @@ from modelfs.cache import BlockCache
 from modelfs.cache.blockmap import BLOCK
 from modelfs.model import Digests
 
-WAIT = 10.0
+WAIT = 60.0
 SIZE = 3 * BLOCK + 1000
 SMALL = 5000
 HEADER = 24  # of a map; a token of eight bytes follows, which may be anything
@@ -60,7 +61,14 @@ class Stocked:
             self.cache.key_of(name, len(source.data), source.told): name
             for name, source in self.sources.items()
         }
-        return [(keys[each.key], each.what) for each in self.cache.verify(is_dry=is_dry).faults]
+        found = self.cache.verify(is_dry=is_dry).faults
+        return [(keys.get(each.key) or each.key.partition("/")[0], each.what) for each in found]
+
+    @property
+    def log(self) -> Path:
+        """Where it is kept what the file without digests turned out to be."""
+        (found,) = [path for path in (self.directory / "digests").iterdir() if path.stat().st_size]
+        return found
 
     def read(self, name: str) -> bytes:
         source = self.sources[name]
@@ -149,6 +157,16 @@ DAMAGE: dict[str, tuple[Callable[[Stocked], None], set[str]]] = {
         lambda s: swap(s.path("half", ".map"), s.path("half too", ".map")),
         {"half", "half too"},
     ),
+    "a bit of what was told": (lambda s: flip(s.log, 70, 4), {"digests"}),
+    "what was told cut": (lambda s: resize(s.log, s.log.stat().st_size - 9), {"digests"}),
+    "what was told longer": (
+        lambda s: put(s.log, s.log.stat().st_size, b"\0" * 100),
+        {"digests"},
+    ),
+    "something else in place of what was told": (
+        lambda s: put(s.log, 0, os.urandom(s.log.stat().st_size)),
+        {"digests"},
+    ),
 }
 
 
@@ -190,6 +208,32 @@ def test_every_flipped_bit_is_found(seed: int, stocked: Stocked) -> None:
         assert {name} == {found for found, _ in stocked.faults(is_dry=True)}, (name, place, bit)
         flip(path, place, bit)
     assert [] == stocked.faults()
+
+
+def test_every_flipped_bit_of_what_was_told_is_found(stocked: Stocked) -> None:
+    whole = stocked.log.read_bytes()
+    for place in range(len(whole)):
+        flip(stocked.log, place, place % 8)
+        found = {name for name, _ in stocked.faults(is_dry=True)}
+        # In front of a line one break is as good as two.
+        assert found == {"digests"} or not place, place
+        put(stocked.log, 0, whole)
+    assert [] == stocked.faults()
+
+
+def test_what_was_told_besides_a_damaged_line_stays(
+    make_cache: Callable[..., BlockCache], stocked: Stocked
+) -> None:
+    log = stocked.log
+    name, line = log.name, log.read_bytes()
+    # As a newer program may write it: fields that this one does not know.
+    newer = b"a line of 7 fields, of which no more is known"
+    newer += b" %08x\n" % google_crc32c.value(newer)
+    put(log, len(line), b"\n" + newer + b"damaged\n")
+    assert [("digests", "lines that are damaged: 1")] == stocked.faults()
+    assert log.read_bytes() == line + b"\n" + newer + b"\n" * 8
+    assert name == stocked.log.name
+    assert stocked.sources["untold"].data == stocked.read("untold")
 
 
 def test_only_the_wrong_block_is_dropped(stocked: Stocked) -> None:

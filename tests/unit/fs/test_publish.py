@@ -639,6 +639,44 @@ def test_a_damaged_journal_is_as_good_as_none(make_studio: MakeStudio) -> None:
     assert_published(again)
 
 
+@pytest.mark.expect_warnings("another version of modelfs")
+def test_a_draft_that_another_version_is_publishing_is_left_alone_and_said(
+    make_studio: MakeStudio,
+) -> None:
+    """Only that one knows whether it has asked for the version."""
+    studio = make_studio()
+    studio.fill()
+    theirs = {"format": 2, "phase": "creating", "what": ["we", "cannot", "know"]}
+    studio.staging.write_journal(DRAFT, theirs)
+    lone = studio.staging.directory / "journal" / ("0" * 32 + ".json")
+    lone.write_text('{"format": 2}')
+    unknown = lone.with_name("index.v2")
+    unknown.write_bytes(b"\0\1")
+    files = studio.local_files()
+    again = make_studio()
+    reason = again.publisher.draft(DRAFT).reason
+    assert "journal format 2, not 1" in reason
+    assert reason in again.staging.path(DRAFT, FAILURE).read_text()
+    assert State.FAILED is again.state()
+    with pytest.raises(WrongState, match="another version"):
+        again.publish()
+    again.wait_for(State.FAILED)
+    # As who copies does, who is still there when it becomes quiet.
+    again.alive.add(WRITER)
+    again.publisher.changed(DRAFT, WRITER, is_notes=False)
+    assert again.publisher.noted(DRAFT, WRITER) is None
+    again.wait_for(State.FAILED)
+    again.publisher.cancel(DRAFT)
+    last = make_studio()
+    assert theirs == last.staging.read_journal(DRAFT)
+    assert files == last.local_files()
+    assert lone.exists()
+    assert unknown.exists()
+    assert 0 == last.desk.held.creations
+    new = last.fill(files, ref=MODEL.child("copy"))
+    assert files == last.desk.held.versions[last.publish(new)].files
+
+
 def test_a_renamed_draft_keeps_its_state(studio: Studio) -> None:
     studio.fill()
     new = MODEL.child("other")

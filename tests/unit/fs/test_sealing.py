@@ -127,7 +127,13 @@ def test_a_journal_comes_back_as_it_was() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [{}, {"format": 2}, {"format": 1}, {"format": 1, "phase": "unheard of"}]
+    "value", [{}, {"phase": "creating"}, {"format": 1}, {"format": 1, "phase": "unheard of"}]
 )
 def test_what_is_no_journal_is_an_empty_one(value: dict[str, object]) -> None:
     assert Journal() == Journal.load(value)
+
+
+@pytest.mark.parametrize("layout", [0, 2, "1", None])
+def test_a_journal_of_another_version_is_not_taken_for_none(layout: object) -> None:
+    with pytest.raises(WrongState, match="another version of modelfs"):
+        Journal.load(Journal(Phase.CREATING).dump() | {"format": layout})

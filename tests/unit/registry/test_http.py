@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import itertools
 import random
 import re
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import closing
 from email.utils import formatdate
@@ -110,6 +112,36 @@ def test_a_lasting_fault_ends_in_an_error_of_ours(serve, name):
     server = serve(lambda request: faults.LASTING[name](request, CONTENT))
     with client(server) as http, pytest.raises(errors.Error):
         fetched(http, f"{server.url}/file", 1000, 250_000)
+
+
+@pytest.mark.parametrize(
+    ("name", "times"),
+    [*((name, 1) for name in (*faults.PASSING, *faults.LASTING)), ("503", 9), ("429", 9)],
+)
+def test_who_met_a_fault_is_not_left_to_the_collector(serve, name, times):
+    """He has files open, which nobody would close in an idle process."""
+    fault = (faults.PASSING | faults.LASTING)[name]
+    server = serve(faults.first(itertools.repeat(fault, times), CONTENT))
+
+    class Buffer(bytearray):
+        """What a weak reference can be made of."""
+
+    def read(http: Http) -> weakref.ref[Buffer]:
+        buffer = Buffer(1000)
+        try:
+            body = http.open(lambda _: f"{server.url}/file", len(CONTENT), 1000, 2000)
+            body.readinto(memoryview(buffer))
+        except errors.Error:
+            pass
+        return weakref.ref(buffer)
+
+    with client(server) as http:
+        gc.collect()
+        gc.disable()
+        try:
+            assert read(http)() is None
+        finally:
+            gc.enable()
 
 
 def test_reads_complete_when_three_of_ten_requests_fail(serve):

@@ -147,6 +147,16 @@ def test_an_expired_address_is_asked_for_again(service: Kaggle, registry: Regist
     assert {"GET": 1} == +service.calls()
 
 
+def test_an_address_that_led_nowhere_is_not_remembered(service: Kaggle, registry: Registry) -> None:
+    """As of a network that wants its users to sign in first."""
+    file = registry.manifest(VERSION).files[0]
+    service.meddle = lambda *_: redirect("/sign-in")
+    with pytest.raises(errors.Error):
+        read(registry, VERSION, file)
+    service.meddle = None
+    assert b"12345" == read(registry, VERSION, file)
+
+
 def test_a_model_without_instances_is_empty(registry: Registry) -> None:
     assert () == registry.children(Ref.parse("alice/empty"))
 

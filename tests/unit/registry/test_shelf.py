@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from modelfs.model import Digests, File, Manifest
 from modelfs.refs import Ref
-from modelfs.registry.shelf import Shelf, shelf_for
+from modelfs.registry import plain
+from modelfs.registry.shelf import Shelf, find_damaged, shelf_for
 
 REF = Ref.parse("alice/bert")
 VALUE = {"names": ["größer", None, 1.5], "half": "\udc80"}
@@ -44,6 +46,53 @@ def test_a_document_of_another_name_is_absent(tmp_path: Path) -> None:
     path = only_file(tmp_path)
     path.rename(path.with_name("stat.json"))
     assert None is shelf.read("stat", REF)
+
+
+def test_every_damaged_document_is_found_and_removed(tmp_path: Path) -> None:
+    shelf = shelf_for(tmp_path, "kaggle")
+    shelf.write("children", REF, VALUE)
+    shelf.write("stat", REF, 1)
+    shelf.write("stat", REF.parent, 1)
+    path, other, above = sorted(
+        (path for path in tmp_path.rglob("*.json") if path.stem != "registry"),
+        key=lambda path: (path.stem, -len(path.parts)),
+    )
+    newer = path.with_name("listing.json")  # of a kind that this program does not know
+    newer.write_bytes(b"newer")
+    whole = path.read_bytes()
+    assert [] == find_damaged(tmp_path, is_dry=False)
+    found = [str(path.relative_to(tmp_path))]
+    for place in range(len(whole)):
+        data = bytearray(whole)
+        data[place] ^= 1 << place % 8
+        path.write_bytes(data)
+        assert found == find_damaged(tmp_path, is_dry=True), place
+    for data in (b"", whole[:-1], whole + b"\n", bytes(len(whole))):
+        path.write_bytes(data)
+        assert found == find_damaged(tmp_path, is_dry=True)
+    path.write_bytes(whole)
+    one, two = other.read_bytes(), above.read_bytes()
+    other.write_bytes(two)
+    above.write_bytes(one)
+    expected = sorted(str(each.relative_to(tmp_path)) for each in (other, above))
+    assert expected == find_damaged(tmp_path, is_dry=True)
+    assert expected == find_damaged(tmp_path, is_dry=False)
+    assert [] == find_damaged(tmp_path, is_dry=True)
+    assert VALUE == shelf.read("children", REF)
+    assert None is shelf.read("stat", REF)
+    assert b"newer" == newer.read_bytes()
+
+
+def test_documents_of_another_version_are_understood_or_absent(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path)
+    manifest = Manifest((File("a", 3, 1.5, Digests(md5="0" * 32)),))
+    value = plain.MANIFEST.dump(manifest)
+    shelf.write("manifest", REF, value | {"signature": {"by": "somebody"}})
+    assert manifest == plain.loaded(plain.MANIFEST, shelf.read("manifest", REF))
+    longer = value | {"files": [[*file, "more"] for file in value["files"]]}
+    for other in (longer, [value], {"files": value["files"]}, "text", 7):
+        shelf.write("manifest", REF, other)
+        assert None is plain.loaded(plain.MANIFEST, shelf.read("manifest", REF))
 
 
 def test_registries_do_not_share(tmp_path: Path) -> None:
