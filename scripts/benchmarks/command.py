@@ -21,8 +21,10 @@ from benchmarks.stage import Stage
 # What the registry, a cache and a copy of the large file and of the small ones need at once.
 _ROOM, _FULL_ROOM = 8 << 30, 20 << 30
 _PICTURE = "performance.png"
-# Of what takes long; short cases get more (measure.py).
+# Of what takes long.
 _ROUNDS = 2
+# Seconds that any case may take, in which short ones get more.
+_PATIENCE = 3.0
 
 
 def main(root: Path, words: Sequence[str]) -> int:
@@ -90,7 +92,7 @@ def _measured(
         _say(options, f"{name}: {value}")
     for case in chosen:
         try:
-            result = measure(case, stage, rounds)
+            result = measure(case, stage, rounds, 0 if options.small else _PATIENCE)
         except (Skipped, RuntimeError, OSError, subprocess.SubprocessError) as exc:
             # The others can be measured all the same; but only what was left out is no failure.
             word = "left out" if isinstance(exc, Skipped) else "failed"

@@ -15,9 +15,9 @@ from typing import Any, Generic, TypeVar
 
 S = TypeVar("S")
 
-# What takes no time is measured more often than asked for, until this much was spent on it: a
-# moment in which the machine does something else is half of a short run, and nothing of a long one.
-_SPENT, _MOST = 3.0, 25
+# What takes no time is measured more often than asked for, but at most so often: a moment in which
+# the machine does something else is half of a short run, and nothing of a long one.
+_MOST = 25
 
 # Does one run and says how many seconds the part took that counts; or how much it used of what
 # the case's unit says.
@@ -94,15 +94,18 @@ class Missing:
     is_failure: bool
 
 
-def measure(case: Case[S], stage: S, rounds: int) -> Result:
-    """Run both sides of `case` in turns, so that what disturbs the machine disturbs both."""
+def measure(case: Case[S], stage: S, rounds: int, patience: float) -> Result:
+    """Run both sides of `case` in turns, so that what disturbs the machine disturbs both.
+
+    `rounds` times, and more often if that takes less than `patience` seconds.
+    """
     values: tuple[list[float], list[float]] = ([], [])
     with case.set_up(stage) as pair:
         begin = time.monotonic()
         for number in range(max(rounds, _MOST)):
             if number >= min(rounds, case.rounds):
                 spent = time.monotonic() - begin
-                if case.unit != "s" or spent + spent / number > _SPENT:
+                if case.unit != "s" or spent + spent / number > patience:
                     break
             turns = [(0, pair.ours), (1, pair.rival)]
             for side, run in turns if number % 2 else reversed(turns):
