@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -160,6 +162,55 @@ def test_a_dead_mount_is_replaced(shell: Shell, registry: Path) -> None:
     done = shell.run("umount", path)
     assert (0, "") == (done.returncode, done.stderr)
     assert not is_mounted(path)
+
+
+@pytest.fixture
+def handed_in(shell: Shell) -> Iterator[Path]:
+    """The folder of the mountpoint as a container is given it: mounts in it are seen there."""
+    if os.geteuid() or not shutil.which("unshare"):
+        pytest.skip("only root can play a container")
+    done = subprocess.run(["mount", "--bind", shell.folder, shell.folder], check=False, timeout=20)
+    if done.returncode:
+        pytest.skip("no mounts of directories here")
+    try:
+        subprocess.run(["mount", "--make-shared", shell.folder], check=True, timeout=20)
+        yield shell.folder
+    finally:
+        subprocess.run(["umount", "--lazy", shell.folder], check=True, timeout=20)
+
+
+def test_a_container_that_has_the_directory_above_sees_the_next_mount(
+    handed_in: Path, shell: Shell, registry: Path
+) -> None:
+    """And one that is there before the first."""
+    with subprocess.Popen(
+        [
+            "unshare",
+            "--mount",
+            "--propagation",
+            "slave",
+            "sh",
+            "-c",
+            "while read -r f; do cat $f || exit; done",
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as container:
+        assert container.stdin
+        assert container.stdout
+        try:
+            for _ in range(2):
+                path = shell.mount(registry)
+                container.stdin.write(f"{path / VERSION / 'w'}\n".encode())
+                container.stdin.flush()
+                assert CONTENT == container.stdout.read(len(CONTENT))
+                pid = pid_of(shell)
+                os.kill(pid, signal.SIGKILL)
+                wait_for(lambda pid=pid: not is_alive(pid))
+        finally:
+            container.stdin.close()
+            container.wait(20)
+    shell.run("umount", shell.folder / "mnt")
 
 
 def test_what_others_unmount_is_cleaned_up(shell: Shell, registry: Path) -> None:

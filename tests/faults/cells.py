@@ -138,7 +138,7 @@ def run(
     gc.collect()
     wait_for(
         lambda: is_server_here or descriptors() <= before,
-        10,
+        60,
         f"descriptors: {before}, now {descriptors()}",
     )
     return table

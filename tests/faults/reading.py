@@ -18,7 +18,7 @@ from pathlib import Path
 Wish = tuple[str, str, int, int]
 
 
-def read_all(wishes: Sequence[tuple[str, Path, int, int]], deadline: float = 60.0) -> list[str]:
+def read_all(wishes: Sequence[tuple[str, Path, int, int]], deadline: float = 300.0) -> list[str]:
     """What became of each."""
     asked = json.dumps([(way, str(path), start, stop) for way, path, start, stop in wishes])
     done = subprocess.run(

@@ -34,6 +34,9 @@ from sims.kaggle import Kaggle
 from sims.raw import Request, Script
 from sims.relay import Answered, Meddle
 
+# All cells are one fixture; on a machine that does something else as well it takes minutes.
+pytestmark = pytest.mark.timeout(900)
+
 CONTENT = random.Random(22).randbytes(5000)
 FILES = {"config.json": b"{}", "deep/a": b"a", "empty": b"", "weights": CONTENT}
 # Faults that say, in words that cannot be told from true ones, that something else is there.

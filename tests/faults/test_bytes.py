@@ -29,6 +29,9 @@ from sims.content import Instance, Model, Version
 from sims.kaggle import Kaggle
 from sims.raw import Request, Script
 
+# All cells are one fixture; on a machine that does something else as well it takes minutes.
+pytestmark = pytest.mark.timeout(900)
+
 # Two blocks of the cache, and some.
 SIZE = 600_000
 _RANDOM = random.Random(21)

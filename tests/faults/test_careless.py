@@ -24,7 +24,7 @@ KINDS = [kind for kind in faults_bytes.ALL if "stall" not in kind and kind not i
 
 def careless(url: str, headers: Mapping[str, str]) -> bytes:
     """What many a script does: it asks, and takes what comes."""
-    answer = requests.get(url, headers=dict(headers), timeout=5)
+    answer = requests.get(url, headers=dict(headers), timeout=20)
     answer.raise_for_status()
     return answer.content
 

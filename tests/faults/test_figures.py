@@ -32,5 +32,5 @@ def test_garbled_answers_end_right_or_in_an_error(tmp_path: Path) -> None:
     found = figures.fuzzed(600, tmp_path)
     assert "" == found.bad
     assert 0 == found.ends[WRONG] + found.ends[BAD]
-    assert found.slowest < 10
+    assert found.slowest < 30
     assert found.memory[1] < 2 * found.memory[0]

@@ -23,6 +23,9 @@ from sims import faults_api
 from sims.content import Instance, Model, Version
 from sims.kaggle import Kaggle
 
+# All cells are one fixture; on a machine that does something else as well it takes minutes.
+pytestmark = pytest.mark.timeout(900)
+
 FILES = {"config.json": b"{}", "deep/weights": bytes(range(256)) * 4, "cold": b"never read before"}
 KNOWN = Version(FILES, "notes of it")
 MODEL = Model(

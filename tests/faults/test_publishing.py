@@ -34,6 +34,9 @@ from sims import faults_api
 from sims.raw import Request, Script
 from sims.relay import Answered, Meddle, Relay
 
+# All cells are one fixture; on a machine that does something else as well it takes minutes.
+pytestmark = pytest.mark.timeout(900)
+
 FILES = {"config.json": b"{}", "deep/weights.bin": bytes(range(256)) * 200}
 # Operation -> what the faults are in the way of.
 STAGES: Mapping[str, tuple[str, ...]] = {

@@ -37,6 +37,9 @@ from sims.raw import Request, Script
 from sims.relay import Answered, Meddle
 from sims.wriftai import SCHEMAS, WriftAI, digest
 
+# All cells are one fixture; on a machine that does something else as well it takes minutes.
+pytestmark = pytest.mark.timeout(900)
+
 MODEL = "alice/echo"
 NOTES = "made while something was wrong"
 Call = tuple[str, str, tuple[Any, ...]]

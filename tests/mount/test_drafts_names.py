@@ -59,6 +59,14 @@ def test_a_published_number_is_taken(mount: Mounted) -> None:
         (mount.path / BASE / "3").mkdir()
 
 
+def test_a_new_model_does_not_take_the_place_of_a_published_one(mount: Mounted) -> None:
+    new = mount.path / "alice/new"
+    new.mkdir()
+    with pytest.raises(FileExistsError):
+        new.rename(mount.path / "alice/empty")
+    assert {"bert", "empty", "new"} <= set(os.listdir(mount.path / "alice"))
+
+
 def test_a_draft_has_any_name_that_is_no_number(mount: Mounted) -> None:
     for name in ("My Model (final)", "v2", "größer", "4-new"):
         (mount.path / BASE / name).mkdir()

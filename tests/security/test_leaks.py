@@ -10,6 +10,7 @@ import sys
 import urllib.parse
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from hashlib import sha256
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -25,7 +26,9 @@ from sims.content import BERT, plant
 from sims.raw import Request, Script, redirect
 from sims.relay import Answered, Relay
 
-CANARY = "modelfs-canary+0123456789/=abcdef~"
+# Another run of these tests on this machine has another one; all processes of one have the same.
+_RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID") or str(os.getpid())
+CANARY = f"modelfs-canary+{sha256(_RUN.encode()).hexdigest()[:10]}/=abcdef~"
 
 
 class Desk:

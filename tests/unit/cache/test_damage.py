@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -93,11 +94,14 @@ def test_a_file_that_was_replaced_is_not_finished(directory: Path) -> None:
     key = content_key(digests(content(10), "md5"), 10)
     backing = store.create(key)
     backing.write(0, memoryview(content(10)))
+    os.utime(backing.fd, ns=(0, 0))
     instance = backing.instance()
     store.drop(key, backing.inode)
-    del backing  # its inode number is free for the next
-    store.create(key)
-    store.finish(key, instance)
+    del backing
+    other = store.create(key)
+    os.utime(other.fd, ns=(0, 0))
+    # The number that has become free is given to the next one, in the same moment.
+    store.finish(key, replace(instance, inode=other.inode))
     assert not store.is_finished(key)
 
 
@@ -221,6 +225,7 @@ def test_a_file_cut_while_it_is_open_is_read_again(make_cache, directory: Path) 
     with make_cache().open("f", SIZE, source.told, source) as file:
         assert data[:10] == file.read(0, 10)
         os.truncate(stored(directory), BLOCK)
+        assert file.read(BLOCK - 5, 10) is None  # of which a half is left
         assert file.read(2 * BLOCK, 10) is None
         assert data[2 * BLOCK : 2 * BLOCK + 10] == file.fetch(2 * BLOCK, 10).result(WAIT)
         assert data == read_all(file)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from modelfs.errors import Corrupt, Error, Expired, TooManyRequests, Unavailable
+from modelfs.errors import Corrupt, Expired, TooManyRequests, Unavailable
 from modelfs.model import Digests, Part
 from modelfs.registry import connections
 from modelfs.registry.http import Http, Limits
@@ -355,7 +355,7 @@ def test_a_receiver_that_takes_nothing_is_a_stall(line):
 def test_an_upload_may_not_lead_into_a_private_network(tmp_path, upload):
     with closing(Http("https://api.example.org", limits=FAST)) as http:
         for url in ("http://storage.example.org/x", "https://10.0.0.1/x", "file:///etc/passwd"):
-            with pytest.raises(Error):
+            with pytest.raises(Corrupt):
                 http.upload(url, part(SMALL), 0, lambda _: None, is_new=True)
 
 

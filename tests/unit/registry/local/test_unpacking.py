@@ -75,10 +75,10 @@ def test_an_encrypted_zip_is_a_file(fill: Filling) -> None:
 def test_a_member_that_would_leave_the_directory_is_refused(
     fill: Filling, store: Store, path: str
 ) -> None:
-    with pytest.raises(InvalidName):
+    with pytest.raises(InvalidName, match="member cannot be a file"):
         fill.instance({"sub.zip": zipped({path: b"x"})})
     bundle = fill.bundle({"sub.tar": tarred((member(path), b"x"))})
-    with pytest.raises(InvalidName):
+    with pytest.raises(InvalidName, match="member cannot be a file"):
         store.create_instance(*BASE, bundle=bundle, fields={})
     assert () == store.instances("alice", "bert").items
 
