@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 
 from drafting import DRAFT, NOTES, WAIT, Studio
-from modelfs.fs import packing, publishing
+from modelfs.fs import material, packing
 from modelfs.fs.drafts import State
 from modelfs.fs.nodes import identity
 from polling import wait_for
@@ -42,7 +42,7 @@ class Death:
         self._left = steps
         self._lock = threading.Lock()
         os.fsync = lambda fd: self.step()  # nobody pulls the plug
-        publishing.sync_disk = lambda path: self.step()
+        material.sync_disk = lambda path: self.step()
         desk.hook = lambda call, moment: self.step()
         sys.addaudithook(self._audit)
 
