@@ -21,8 +21,9 @@ from polling import wait_for
 # The commands of the environment that runs the tests.
 BIN = Path(sys.executable).parent
 MODELFS = BIN / "modelfs"
-# Starting Python takes 0.3 s on an idle machine; a loaded one has been seen to take 20 times that.
-START = 60.0
+# Starting Python takes 0.3 s on an idle machine; one with fifty processes at work has been seen to
+# take 100 times that.
+START = 120.0
 
 # Straight to the server, whatever proxies the machine has.
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))

@@ -35,8 +35,8 @@ def cases(_sizes: Sizes) -> list[Case[Stage]]:
     return [
         Case("cold-curl", cold, one, partial(_curled, 1, ()), rounds=2),
         Case("cold-curl-8", cold, eight, partial(_curled, 8, ()), 0.85, 3),
-        Case("cold-rclone", cold, "rclone mount, cold", _rcloned, rounds=3),
-        Case("cold-kagglehub", cold, "kagglehub.model_download, read", _downloaded, rounds=2),
+        Case("cold-rclone", cold, "rclone mount, cold", _rcloned, 1.0, 3),
+        Case("cold-kagglehub", cold, "kagglehub.model_download, read", _downloaded, 1.0, 2),
         Case("far-curl-8", distant, eight, partial(_curled, 8, far), 0.9, 3),
         Case("far-curl", distant, one, partial(_curled, 1, far), 4.0, 2),
         Case("first-byte", listed, got, partial(_first_byte, Path.stat)),

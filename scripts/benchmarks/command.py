@@ -21,8 +21,10 @@ from benchmarks.stage import Stage
 # What the registry, a cache and a copy of the large file and of the small ones need at once.
 _ROOM, _FULL_ROOM = 8 << 30, 20 << 30
 _PICTURE = "performance.png"
-# Enough for a median that one disturbed round does not move; more where there is the time.
-_ROUNDS, _FULL_ROUNDS = 2, 5
+# Of what takes long.
+_ROUNDS = 2
+# Seconds that any case may take, in which short ones get more.
+_PATIENCE = 3.0
 
 
 def main(root: Path, words: Sequence[str]) -> int:
@@ -85,12 +87,12 @@ def _measured(
     results: list[Result] = []
     missing: list[Missing] = []
     begin = time.monotonic()
-    rounds = options.rounds or (_FULL_ROUNDS if options.full else _ROUNDS)
+    rounds = options.rounds or _ROUNDS
     for name, value in report.machine(stage.root).items():
         _say(options, f"{name}: {value}")
     for case in chosen:
         try:
-            result = measure(case, stage, rounds)
+            result = measure(case, stage, rounds, 0 if options.small else _PATIENCE)
         except (Skipped, RuntimeError, OSError, subprocess.SubprocessError) as exc:
             # The others can be measured all the same; but only what was left out is no failure.
             word = "left out" if isinstance(exc, Skipped) else "failed"
@@ -123,7 +125,7 @@ def _parser() -> argparse.ArgumentParser:
         "--rounds",
         type=int,
         metavar="N",
-        help=f"at most (default {_ROUNDS}, with --full {_FULL_ROUNDS})",
+        help=f"of cases that take long (default {_ROUNDS}); short ones get more",
     )
     parser.add_argument("--json", metavar="FILE", help="append a line for each case to FILE")
     parser.add_argument("--markdown", action="store_true", help="print nothing but the page's part")

@@ -7,12 +7,17 @@ of them, say more. Knows neither modelfs nor what is measured.
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 S = TypeVar("S")
+
+# What takes no time is measured more often than asked for, but at most so often: a moment in which
+# the machine does something else is half of a short run, and nothing of a long one.
+_MOST = 25
 
 # Does one run and says how many seconds the part took that counts; or how much it used of what
 # the case's unit says.
@@ -41,7 +46,8 @@ class Case(Generic[S]):
     """Something to measure: `set_up` gets it ready on a stage and takes it away again.
 
     `bar` is the ratio to reach, if one is set. `rounds` is the most that this case is given, for
-    those that take long. `unit` is of what both sides tell.
+    those that take long. `unit` is of what both sides tell; what is counted in another unit than
+    seconds is the same each time, or nearly.
     """
 
     name: str
@@ -88,11 +94,19 @@ class Missing:
     is_failure: bool
 
 
-def measure(case: Case[S], stage: S, rounds: int) -> Result:
-    """Run both sides of `case` in turns, so that what disturbs the machine disturbs both."""
+def measure(case: Case[S], stage: S, rounds: int, patience: float) -> Result:
+    """Run both sides of `case` in turns, so that what disturbs the machine disturbs both.
+
+    `rounds` times, and more often if that takes less than `patience` seconds.
+    """
     values: tuple[list[float], list[float]] = ([], [])
     with case.set_up(stage) as pair:
-        for number in range(min(rounds, case.rounds)):
+        begin = time.monotonic()
+        for number in range(max(rounds, _MOST)):
+            if number >= min(rounds, case.rounds):
+                spent = time.monotonic() - begin
+                if case.unit != "s" or spent + spent / number > patience:
+                    break
             turns = [(0, pair.ours), (1, pair.rival)]
             for side, run in turns if number % 2 else reversed(turns):
                 values[side].append(run())

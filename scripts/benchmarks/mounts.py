@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from enum import Enum
@@ -21,6 +22,7 @@ from benchmarks.measure import Skipped
 from benchmarks.stage import Mounted, Stage
 
 _HERE = Path(__file__).parent
+_DEADLINE = 120.0
 
 
 class Kind(Enum):
@@ -47,6 +49,18 @@ def mount(stage: Stage, kind: Kind, slug: str) -> Mounted:
     return stage.kept(
         f"{kind.name} {slug}", lambda: stage.mount(None, "--read-only", *options(kind))
     )
+
+
+def settle(mounted: Mounted) -> None:
+    """Wait until what the mount has read is proven and finished, which comes after the reading.
+
+    Until then the kernel is not given the file, and the disk and a processor are busy with it.
+    """
+    end = time.monotonic() + _DEADLINE
+    while any(mounted.cache.rglob("*.part")):
+        if time.monotonic() > end:
+            raise RuntimeError(f"files are not finished: {list(mounted.cache.rglob('*.part'))}")
+        time.sleep(0.02)
 
 
 def version(stage: Stage, kind: Kind, slug: str) -> Path:

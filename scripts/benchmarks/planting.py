@@ -53,7 +53,7 @@ class Sizes:
 
     @classmethod
     def full(cls) -> Sizes:
-        """1 GiB of everything that is large: too much for five minutes."""
+        """1 GiB of everything that is large: a quarter of an hour, and more."""
         return cls(1 << 30, 1 << 30, opened=10_000, part=128 << 20, parts=1_000)
 
 
@@ -174,7 +174,8 @@ def _many(blobs: Blobs, count: int) -> list[File]:
 
 
 def _kept(blobs: Blobs, noise: _Noise, size: int) -> Digests:
-    return blobs.add(noise, size)[1]
+    with blobs.arriving() as arrivals:
+        return arrivals.add(noise, size)[1]
 
 
 def _publish(directory: Path, slug: str, files: list[File]) -> None:

@@ -1,7 +1,7 @@
-"""The command scripts/profile: where the time of one read and one stat goes.
+"""The command scripts/profile: where the time of one read, one stat and one open goes.
 
-Each operation is done a few thousand times in a new mount that serves every one of them, once for
-each means of looking: the clock and the kernel's count of the daemon's time, which disturb
+Each operation is done a few thousand times in a new mount that is asked for every one of them, once
+for each means of looking: the clock and the kernel's count of the daemon's time, which disturb
 nothing; then strace, perf and Python's profiler, which slow it down, for what it does meanwhile.
 What is not installed is left out.
 """
@@ -19,6 +19,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,13 +48,16 @@ class Operation:
     ready: Callable[[Path], None]
     run: Callable[[Path], float]
     slug: str
+    kind: Kind = Kind.SERVED
+    # Natively, of files with the same bytes; else of any with the same names.
+    is_of_bytes: bool = True
 
 
 def main(root: Path, words: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="scripts/profile",
         description="Shows where the time of one read and of one stat goes, in a mount without"
-        " passthrough, where each of them asks the daemon.",
+        " passthrough, where each of them asks the daemon, and of one open of a cached file.",
     )
     parser.add_argument("--count", type=int, default=10_000, metavar="N", help="of each")
     options = parser.parse_args(words)
@@ -79,8 +83,30 @@ def _operations(count: int) -> list[Operation]:
 
     return [
         Operation("read", count, filled, lambda top: _reads(top / FILE, count), "large"),
-        Operation("stat", count, listed, lambda top: _stats(top, names), f"many-{count}"),
+        Operation(
+            "stat",
+            count,
+            listed,
+            lambda top: _stats(top, names),
+            f"many-{count}",
+            is_of_bytes=False,
+        ),
+        Operation(
+            "open, read 4 KiB, close",
+            count,
+            lambda top: _cached(top, names),
+            lambda top: reading.each([f"{top}/{name}" for name in names]),
+            f"files-{count}",
+            Kind.OURS,
+        ),
     ]
+
+
+def _cached(top: Path, names: list[str]) -> None:
+    paths = [f"{top}/{name}" for name in names]
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda path: reading.each([path]), paths))
+    reading.each(paths)
 
 
 def _reads(path: Path, count: int) -> float:
@@ -122,7 +148,7 @@ def _show(stage: Stage, operation: Operation) -> None:
 def _mounted(stage: Stage, operation: Operation) -> Iterator[tuple[Mounted, Path]]:
     """A new mount, in which the operation comes next."""
     stage.planted(operation.slug)
-    with stage.mount(None, *mounts.options(Kind.SERVED)) as mount:
+    with stage.mount(None, *mounts.options(operation.kind)) as mount:
         top = mount.version(operation.slug)
         operation.ready(top)
         yield mount, top
@@ -135,8 +161,7 @@ def _times(stage: Stage, operation: Operation) -> list[tuple[str, str]]:
         user, system = (
             after - sooner for after, sooner in zip(_spent(mount.process), before, strict=True)
         )
-    is_read = operation.slug == "large"
-    native = stage.plain(operation.slug) if is_read else stage.tree(operation.slug)
+    native = (stage.plain if operation.is_of_bytes else stage.tree)(operation.slug)
     local = operation.run(native)
     rest = seconds - user - system - local
     rows = (

@@ -2,8 +2,9 @@
 
        reader FILE SIZE SECONDS THREADS
 
-   Reads of SIZE bytes by THREADS, no place twice before all were read. In C, because four threads
-   of Python would wait for each other more than for the file. */
+   Reads of SIZE bytes by THREADS, until the time is up or every place was read: the second time
+   the kernel would have it. In C, because four threads of Python would wait for each other more
+   than for the file. */
 
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -44,9 +45,9 @@ static void *reading(void *argument) {
     if (fd < 0 || !buffer) die(path);
     posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM);
     pthread_barrier_wait(&all);
-    for (double end = now() + duration; now() < end;) {
-        for (int left = BATCH; left; left--, number++) {
-            long block = (first + number * threads) % blocks * stride % blocks;
+    for (double end = now() + duration; now() < end && first + number * threads < blocks;) {
+        for (int left = BATCH; left && first + number * threads < blocks; left--, number++) {
+            long block = (first + number * threads) * stride % blocks;
             if (pread(fd, buffer, size, (off_t)block * (off_t)size) != (ssize_t)size) die(path);
         }
     }

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -18,6 +20,7 @@ from benchmarks.stage import Mounted, Stage, memory
 
 _CACHED, _COLD = "medium", "large"
 _DEADLINE = 120.0
+_PIECE = 1 << 20
 # MiB that a daemon may take.
 _MEMORY = 150
 
@@ -25,19 +28,24 @@ _MEMORY = 150
 def cases(_sizes: Sizes) -> list[Case[Stage]]:
     """All cases of this module, in the order of the table."""
     what, alone = "read a cached file during a download", "with nothing else going on"
-    native = "a native file, during it"
     found = []
     for kind, suffix, said, bar in (
         (Kind.OURS, "", "", 0.8),
         (Kind.SERVED, "-served", ", served", None),
     ):
         found += [
-            Case(f"beside{suffix}", what + said, alone, partial(_beside, kind, False), bar, 3),
+            Case(f"beside{suffix}", what + said, alone, partial(_beside, kind, kind), bar, 5),
             Case(
-                f"beside{suffix}-native", what + said, native, partial(_beside, kind, True), None, 2
+                f"beside{suffix}-native",
+                what + said,
+                "a native file, during it",
+                partial(_beside, kind, None),
+                None,
+                5,
             ),
         ]
-    return found
+    limit = partial(_beside, Kind.NATIVE, Kind.NATIVE)
+    return [*found, Case("beside-limit", "a native file during a download", alone, limit, None, 5)]
 
 
 def last_cases() -> list[Case[Stage]]:
@@ -50,40 +58,58 @@ def last_cases() -> list[Case[Stage]]:
 
 
 @contextmanager
-def _beside(kind: Kind, is_native: bool, stage: Stage) -> Iterator[Pair]:
-    """Seconds to read a cached file while another process downloads as fast as it can.
+def _beside(kind: Kind, alone: Kind | None, stage: Stage) -> Iterator[Pair]:
+    """Seconds to read a file while another process downloads as fast as it can.
 
-    The rival is the same with nothing else going on; or, to show what the download takes from
-    anybody, a native file during the same.
+    The rival is the same with nothing else going on (`alone`); or, to show what the download takes
+    from anybody, a native file during the same.
     """
     expected = stage.planted(_CACHED).files[FILE].digests.sha256
     native = mounts.version(stage, Kind.NATIVE, _CACHED) / FILE
-    alone = mounts.version(stage, kind, _CACHED) / FILE
+    kept = mounts.mount(stage, Kind.SERVED if kind is Kind.SERVED else Kind.OURS, _CACHED)
+    reading.expect(reading.sha256(kept.version(_CACHED) / FILE), expected)
+    mounts.settle(kept)
     stage.planted(_COLD)
 
-    def during(read: Callable[[Path], float]) -> float:
+    def during(of: Kind) -> float:
         """In a mount that has the one file and not the other."""
-        with stage.mount(None, *mounts.options(kind)) as mount:
-            path = mount.version(_CACHED) / FILE
-            reading.expect(reading.sha256(path), expected)
-            return _during(mount, lambda: read(path))
+        with _twin(stage, kept, kind) as mount:
+            path = native if of is Kind.NATIVE else mount.version(_CACHED) / FILE
+            return _during(mount, path, is_ours=of is not Kind.NATIVE)
 
     def rival() -> float:
-        if is_native:
-            return during(lambda _: reading.in_order(native))
-        return statistics.median(_read(alone) for _ in range(3))
+        if alone is None:
+            return during(Kind.NATIVE)
+        path = native if alone is Kind.NATIVE else kept.version(_CACHED) / FILE
+        return statistics.median(_read(path, alone is not Kind.NATIVE) for _ in range(9))
 
-    reading.in_order(alone)
-    yield Pair(lambda: during(_read), rival)
+    yield Pair(lambda: during(kind), rival)
 
 
-def _read(path: Path) -> float:
-    reading.forget(path)
+@contextmanager
+def _twin(stage: Stage, mount: Mounted, kind: Kind) -> Iterator[Mounted]:
+    """A new mount that has what `mount` has, and keeps to itself what it reads besides."""
+    cache = stage.fresh("twin")
+    shutil.copytree(mount.cache, cache, copy_function=_linked, dirs_exist_ok=True)
+    with stage.mount(cache, *mounts.options(kind)) as twin:
+        yield twin
+    shutil.rmtree(cache)
+
+
+def _linked(source: str, target: str) -> None:
+    """Finished files never change; those that do are small."""
+    (os.link if os.stat(source).st_size > _PIECE else shutil.copy2)(source, target)
+
+
+def _read(path: Path, is_ours: bool) -> float:
+    if is_ours:
+        reading.forget(path)  # the mount's own pages, where it has any
     return reading.in_order(path)
 
 
-def _during(mount: Mounted, read: Callable[[], float]) -> float:
-    """Seconds of one `read`, of as many as there is time for while a file is downloaded."""
+def _during(mount: Mounted, path: Path, *, is_ours: bool) -> float:
+    """Seconds of one read of `path`, of as many as there is time for during a download."""
+    _read(path, is_ours)  # its names are known
     cold = mount.version(_COLD) / FILE
     cold.stat()
     words = ["dd", f"if={cold}", "of=/dev/null", "bs=1M", "status=none"]
@@ -92,7 +118,7 @@ def _during(mount: Mounted, read: Callable[[], float]) -> float:
         while download.poll() is None:
             if time.monotonic() - begin > _DEADLINE:
                 download.kill()
-            times.append(read())
+            times.append(_read(path, is_ours))
     if download.returncode or len(times) < 2:
         raise RuntimeError(f"a download gave no time to measure: {download.returncode}, {times}")
     # The last one went on after the download.

@@ -47,11 +47,11 @@ def cases(sizes: Sizes) -> list[Case[Stage]]:
     skipping, packing, hub = "kaggle … create -r skip", "kaggle … -r tar", "kagglehub.model_upload"
     away = f"{small}, 20 ms away"
     for name, what, source, rival, publish, delay, bar, rounds in (
-        ("large-kaggle", eight, large, skipping, _skip, 0, None, 2),
-        ("large-kagglehub", eight, large, hub, _hub, 0, None, 2),
-        ("many-kaggle", small, many, skipping, _skip, 0, None, 2),
-        ("many-kaggle-tar", f"{small} in a folder", below, packing, _tar, 0, None, 2),
-        ("many-kagglehub", small, many, hub, _hub, 0, None, 2),
+        ("large-kaggle", eight, large, skipping, _skip, 0, 1, 2),
+        ("large-kagglehub", eight, large, hub, _hub, 0, 1, 2),
+        ("many-kaggle", small, many, skipping, _skip, 0, 1, 2),
+        ("many-kaggle-tar", f"{small} in a folder", below, packing, _tar, 0, 1, 2),
+        ("many-kagglehub", small, many, hub, _hub, 0, 1, 2),
         ("far-large-kaggle", f"{eight}, 20 ms away", large, skipping, _skip, DELAY, 2, 2),
         ("far-large-kagglehub", f"{eight}, 20 ms away", large, hub, _hub, DELAY, 2, 2),
         # Up to a minute a round.

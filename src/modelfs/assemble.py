@@ -75,9 +75,10 @@ class Parts:
             local.stop()
         for executor in (self.changers, *self.askers):
             executor.shutdown(wait=False, cancel_futures=True)
-        self.cache.stop()
+        # First, so that nobody waits for an answer any more.
         for registry in self.registries.values():
             registry.close()
+        self.cache.stop()
 
 
 def assemble(config: Config, wait: Wait, drop: Drop, caller: Callable[[], int]) -> Parts:
@@ -187,8 +188,8 @@ class Access:
     def stop(self) -> None:
         """End the threads; what hangs in a request is left behind."""
         self.askers.shutdown(wait=False, cancel_futures=True)
-        self.cache.stop()
         self.registry.close()
+        self.cache.stop()
 
 
 def access(config: Config) -> Access:

@@ -166,13 +166,22 @@ class Bundle:
 
     The last part of `ref` is the wanted number or, where the registry numbers, any name.
     `documents` are the version's (NOTES among them); `parents` are the refs above it that do not
-    exist yet, from the top, each with its documents.
+    exist yet, from the top, each with its documents. `archive`, if there is one, was uploaded in
+    place of the parts that have no token: the registry unpacks it (see Traits).
     """
 
     ref: Ref
     parts: tuple[Part, ...]
     documents: tuple[Document, ...]
     parents: tuple[tuple[Ref, tuple[Document, ...]], ...] = ()
+    archive: Part | None = None
+
+    @property
+    def uploads(self) -> tuple[Part, ...]:
+        """What the version is made of on the wire."""
+        if self.archive is None:
+            return self.parts
+        return (*(part for part in self.parts if part.token), self.archive)
 
     @property
     def notes(self) -> str:
@@ -208,6 +217,9 @@ class Traits:
     is_made_alone: bool = False
     # For how many seconds after its publishing a version's list of files may still grow.
     settling: float = 0.0
+    # What a ZIP at the top of a version is called that the registry unpacks into the version,
+    # names and folders as they are in it; empty where it does not, or nobody can say so.
+    archive: str = ""
 
     @property
     def depth(self) -> int:

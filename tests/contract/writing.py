@@ -6,8 +6,10 @@ A subclass gives the fixture `registry`, writable, for the user alice, and empty
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -297,6 +299,33 @@ class WritingContract:
         files = {f"d{n % 7}/part-{n:05}": f"{n}".encode() for n in range(120)}
         version = sender.publish(files)
         assert sorted(files) == [file.path for file in sender.registry.manifest(version).files]
+
+    def test_an_archive_is_unpacked_as_it_is(self, sender: Sender) -> None:
+        """Where the registry says that it does so: names, folders, empty files and all."""
+        name = sender.registry.traits.archive
+        if not name:
+            return
+        many = {**FILES, **{f"many/{n}": b"%d" % n for n in range(60)}}
+        large = {"deep/weights.bin": os.urandom(50_000)}
+        file = io.BytesIO()
+        with zipfile.ZipFile(file, "w") as packed:
+            for path, content in many.items():
+                packed.writestr(path, content)
+        (archive,) = sender.uploaded({name: file.getvalue()})
+        parts = (*(part(path, content) for path, content in many.items()), *sender.uploaded(large))
+        bundle = replace(sender.bundle(INSTANCE.child("new"), parts, "packed"), archive=archive)
+        version = sender.registry.create(bundle)
+        manifest = sender.registry.manifest(version)
+        assert {p: len(c) for p, c in (many | large).items()} == {
+            file.path: file.size for file in manifest.files
+        }
+        for file in manifest.files:
+            expected = (many | large)[file.path]
+            if file.size:
+                body = sender.registry.open(version, file, 0, file.size)
+                assert expected == drained(body)
+        # Asked again, it is this very version.
+        assert version == sender.registry.create(bundle)
 
     def test_a_version_may_have_no_files(self, sender: Sender) -> None:
         assert () == sender.registry.manifest(sender.publish({}, "nothing")).files

@@ -191,6 +191,28 @@ def test_a_signal_frees_a_stalled_reader(simulate: Simulate, mounted: Mount) -> 
         assert CACHED == uncached_read(version / "cached")
 
 
+def test_a_mount_ends_at_once_although_the_registry_says_nothing(
+    simulate: Simulate, mounted: Mount
+) -> None:
+    kaggle = simulate(MODEL)
+    mount = mounted(kaggle)
+    version = prepared(kaggle, mount)
+    kaggle.storage = a_head
+    with reading(version / "stalled", 4):
+        wait_for(lambda: kaggle.calls()["GET"] >= 4)
+        kaggle.refusal = [STALL]
+        kaggle.clear()
+        listing = subprocess.Popen(["ls", mount.path / "alice/unknown"], stderr=subprocess.DEVNULL)
+        wait_for(lambda: sum(kaggle.calls().values()))
+        start = time.monotonic()
+        os.kill(mount.pid, signal.SIGTERM)
+        wait_for(lambda: mount.has_ended, 30)
+        # In less than what the threads have to end by themselves.
+        assert time.monotonic() - start < 4.5
+        assert listing.wait(10)
+    mount.kill()
+
+
 @pytest.mark.slow
 def test_a_stalled_read_ends_in_an_error_in_time_and_works_later(
     simulate: Simulate, mounted: Mount

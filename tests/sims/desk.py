@@ -7,9 +7,11 @@ Two levels above the version, `owner/model/number`. Counts what it is asked, and
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import pickle
 import threading
+import zipfile
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -37,6 +39,13 @@ from modelfs.registry.base import Body
 MODEL = "model.json"
 
 
+def unpacked(data: bytes) -> dict[str, bytes]:
+    """The files of a ZIP."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        assert archive.testzip() is None
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
 @dataclass
 class Version:
     files: dict[str, bytes]
@@ -62,7 +71,9 @@ class Held:
 class Desk:
     """The registry. `piece` is how much of a file arrives at a time."""
 
-    def __init__(self, path: Path | None = None, *, tells_digests: bool = False) -> None:
+    def __init__(
+        self, path: Path | None = None, *, tells_digests: bool = False, archive: str = ""
+    ) -> None:
         self.calls: Counter[str] = Counter()
         self.hook: Callable[[str, str], None] = lambda call, moment: None
         self.piece = 1 << 20
@@ -85,7 +96,10 @@ class Desk:
             documents=((), (MODEL,), (NOTES,)),
             is_writable=True,
             notes_limit=200,
+            archive=archive,
         )
+        # What is made of an archive: the files in it.
+        self.unpack: Callable[[bytes], dict[str, bytes]] = unpacked
 
     # Read.
 
@@ -200,10 +214,10 @@ class Desk:
         model = bundle.ref.parent
         with self._lock:
             uploads = self.held.uploads
-            files = {
-                part.path: uploads[part.token.removeprefix("token of ")].data
-                for part in bundle.parts
-            }
+            files: dict[str, bytes] = {}
+            for part in bundle.uploads:
+                data = uploads[part.token.removeprefix("token of ")].data
+                files |= self.unpack(data) if part is bundle.archive else {part.path: data}
             new = {ref: documents for ref, documents in bundle.parents if ref.depth == 2}
             if (model in new) == (model in self.held.models):
                 raise WrongState("the model exists already, or does not at all")

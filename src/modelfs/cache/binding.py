@@ -20,6 +20,7 @@ from modelfs.cache.fetching import FOREIGN_PATIENCE, Fetcher, Job
 from modelfs.cache.keys import content_key, identity_hash, legible, private_key
 from modelfs.errors import Error, Unavailable
 from modelfs.model import Digests
+from modelfs.waiting import DEADLINE, GaveWay
 
 # Others wait for the outcome of the first request, so it is not a long one.
 _FIRST_BLOCKS = 4
@@ -128,6 +129,11 @@ class Binder:
             with claim:
                 if not self._is_known(name):
                     self._ask(name, buffer)
+        except GaveWay as exc:
+            if time.monotonic() - since < DEADLINE:
+                self._crew.submit(lambda view: self._bind(name, since, view), place=name.place)
+            else:
+                fail(name.give_up(), exc)
         except Error as exc:
             fail(name.give_up(), exc)
         except Exception as exc:

@@ -184,14 +184,22 @@ class BlockCache:
         )
 
     def adopt(
-        self, identity: str, size: int, digests: Digests, path: Path, told: Digests = NOT_TOLD
+        self,
+        identity: str,
+        size: int,
+        digests: Digests,
+        path: Path,
+        told: Digests = NOT_TOLD,
+        *,
+        is_synced: bool = False,
     ) -> bool:
         """Take in the local file that was published as `identity`; True if it need not be fetched.
 
         `digests` are of its bytes, md5 among them, and the caller vouches for them; `told` is what
         the registry's listing says. Where that is nothing, registries tell an md5 with the bytes.
         The file gets a second name here, its modification time changes, and nobody may write to it
-        any more; one that has several names or lies on another disk is copied.
+        any more; one that has several names or lies on another disk is copied. With `is_synced`
+        its bytes are on the disk already.
         """
         told = legible(told)
         if not told:
@@ -205,7 +213,7 @@ class BlockCache:
         try:
             if os.lstat(path).st_nlink > 1:
                 raise OSError(errno.EMLINK, os.strerror(errno.EMLINK))
-            self._store.adopt(key, path, is_copied=False)
+            self._store.adopt(key, path, is_copied=False, is_synced=is_synced)
             self._room.grow(size)
             return True
         except OSError as exc:
@@ -213,7 +221,7 @@ class BlockCache:
                 return False
         try:
             self._room.reserve(size)
-            self._store.adopt(key, path, is_copied=True)
+            self._store.adopt(key, path, is_copied=True, is_synced=False)
         except (NoSpace, OSError):
             return False
         return True

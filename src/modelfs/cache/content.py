@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
@@ -25,6 +26,7 @@ from modelfs.cache.blockmap import BLOCK, Joined, block_count
 from modelfs.cache.keys import Check, disagreement, quick_sum, size_of
 from modelfs.errors import Corrupt, Error, without_frames
 from modelfs.model import Digests
+from modelfs.waiting import DEADLINE
 
 # What may be left to hash while a reader waits for the last block: md5 does 0.7 GB/s on the
 # machine this was written on, and readers wait for 24 s at most.
@@ -70,7 +72,10 @@ class Waiter:
     With `whole`, the size of the file, it waits for all of that before it gets them.
     """
 
-    __slots__ = ("after", "first", "future", "is_done", "left", "reader", "source", "start", "stop")
+    __slots__ = (
+        *("after", "first", "future", "is_done", "left", "reader", "source", "start", "stop"),
+        "until",
+    )
 
     def __init__(
         self, start: int, stop: int, source: Source, reader: Reader, whole: int = 0
@@ -84,6 +89,8 @@ class Waiter:
         self.reader = reader
         self.left = 0
         self.is_done = False
+        # The reader has gone then.
+        self.until = time.monotonic() + DEADLINE
         self.future: Future[bytes] = Future()
         self.future.set_running_or_notify_cancel()  # cannot be cancelled: others wait as well
 

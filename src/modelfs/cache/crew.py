@@ -2,7 +2,8 @@
 
 Owns the threads, the queue, and who may begin; knows nothing of what the tasks do. Tasks may get
 stuck, in a registry that says nothing or next to nothing. So only those that say that they move
-(`moved`) keep others from beginning, until very many are stuck.
+(`moved`) keep others from beginning, until very many are stuck. Then the last places are for a
+moment only: who does not move there has to give way to others that wait (`waiting.Turn`).
 One lock guards the queue and is never held while a task runs. Threads are started when there is
 work, so after the mount's fork, and stopped within a deadline: one that hangs in somebody's network
 call is left behind, as it is a daemon thread.
@@ -13,12 +14,15 @@ from __future__ import annotations
 import heapq
 import itertools
 import logging
+import math
 import mmap
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from modelfs.waiting import Turn, take_turn
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +37,8 @@ _KEPT = 4
 _MOVE, _WHILE = 1 << 16, 2.0
 # A task of a group that has some running leaves room for so many others for each of those.
 _MODESTY = 4
+# The last places of those that get stuck: how many, and for how long without a byte.
+_BRIEF, _MOMENT = 16, 3.0
 # For more work, before a thread ends.
 _LINGER = 10.0
 
@@ -44,6 +50,9 @@ class _Queued:
     place: str
     is_urgent: bool
     most: int
+    turn: Turn = field(default_factory=Turn)
+    # Is it in one of the last places?
+    is_brief: bool = False
     # While it runs: since when, when it last moved, and by how much since.
     begun: float = 0.0
     last: float = 0.0
@@ -60,6 +69,8 @@ class Crew:
     def __init__(self, workers: int, name: str = "cache", *, most: int = 0) -> None:
         self._workers = workers
         self._most = most or workers
+        # Beyond so many a task is in one of the last places.
+        self._patient = max(workers, self._most - _BRIEF)
         self._name = name
         # At most so many tasks that are not urgent run at once, and so many of one group.
         self._most_alike = max(1, workers - _KEPT)
@@ -154,6 +165,7 @@ class Crew:
         buffer = memoryview(pages)
         while (found := self._next()) is not None:
             self._current.task = found
+            take_turn(found.turn)
             try:
                 found.task(buffer)
             except Exception:
@@ -161,6 +173,7 @@ class Crew:
             # An idle thread keeps nothing open, and no memory.
             pages.madvise(mmap.MADV_DONTNEED)
             self._current.task = None
+            take_turn(None)
             with self._changed:
                 self._running.discard(found)
             del found
@@ -177,6 +190,7 @@ class Crew:
                     if self._urgent or self._idle or self._later:
                         self._call()
                     return found
+                self._clear_places(now)
                 until = self._changes(now)
                 if until is None and now >= end:
                     break
@@ -192,6 +206,8 @@ class Crew:
         if self._urgent or self._idle:
             ends = (max(each.begun, each.last) + _WHILE for each in self._running)
             moments += [moment for moment in ends if moment > now]
+            brief = (_moment_of(each) for each in self._running if each.is_brief)
+            moments += [moment for moment in brief if moment > now]
         return min(moments, default=None)
 
     def _take(self, now: float) -> _Queued | None:
@@ -204,9 +220,22 @@ class Crew:
                 if self._may_begin(queued, load):
                     del queue[at]
                     queued.begun = now
+                    queued.is_brief = load.all[queued.place] >= self._patient
                     self._running.add(queued)
                     return queued
         return None
+
+    def _clear_places(self, now: float) -> None:
+        """Have those give way to others of their place that are there for a moment which is over.
+
+        Under the lock, as that takes a moment and waits for nobody.
+        """
+        wanted = Counter(each.place for each in self._urgent)
+        wanted -= Counter(each.place for each in self._running if each.turn.is_over)
+        for each in sorted(self._running, key=_moment_of):
+            if wanted[each.place] > 0 and not each.turn.is_over and _moment_of(each) <= now:
+                wanted[each.place] -= 1
+                each.turn.finish()
 
     def _may_begin(self, queued: _Queued, load: _Load) -> bool:
         group, place = queued.group, queued.place
@@ -220,6 +249,11 @@ class Crew:
             return False
         # No reading ahead of what does not come.
         return queued.is_urgent or (load.idle[place] < self._most_alike and group not in load.stuck)
+
+
+def _moment_of(running: _Queued) -> float:
+    """Until when a task may be stuck where it is."""
+    return max(running.begun, running.last) + _MOMENT if running.is_brief else math.inf
 
 
 class _Load:

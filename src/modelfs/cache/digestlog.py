@@ -2,8 +2,8 @@
 
 Some registries give a file's digest only with its bytes. A line per file, in one of 256 append-only
 logs, with a checksum of its own: a line that is torn or was changed is not there. What is lost here
-is learned again. Each log is read once, then only its tail; one lock guards what was read, and is
-held for reading it.
+is learned again. Each log is read once, then only its tail, as long as there is room in memory for
+what it says; one lock guards what was read, and is held for reading it.
 """
 
 from __future__ import annotations
@@ -32,6 +32,9 @@ class Known:
     told: Digests
     seen: str = ""
 
+
+# Of files that are remembered in memory, some 600 bytes each.
+_MOST = 50_000
 
 _LOG = re.compile("[0-9a-f]{2}")
 
@@ -63,7 +66,7 @@ class DigestLog:
     def find(self, name: str, size: int) -> Known | None:
         """What is known of the file with that hash of its identity, if it still has that size."""
         with self._lock:
-            shard = self._shards.setdefault(name[:2], _Shard())
+            shard = self._shard(name)
             known = shard.known.get(name)
             if known is None or known.size != size:
                 self._read_tail(name[:2], shard)
@@ -73,10 +76,11 @@ class DigestLog:
     def add(self, name: str, known: Known) -> None:
         """Remember; a later line replaces an earlier one."""
         with self._lock:
-            remembered = self._shards.setdefault(name[:2], _Shard()).known
+            remembered = self._shard(name).known
             if remembered.get(name) == known:
                 return
             remembered[name] = known
+            self._make_room()
         try:
             fd = self._open(name[:2])
         except OSError:
@@ -92,7 +96,7 @@ class DigestLog:
     def forget(self, name: str) -> None:
         """What was told of the file may have been wrong: it is asked for again."""
         with self._lock:
-            known = self._shards.setdefault(name[:2], _Shard()).known.get(name)
+            known = self._shard(name).known.get(name)
         if known is not None and known.size >= 0:
             self.add(name, Known(_NO_SIZE, Digests()))
 
@@ -107,6 +111,20 @@ class DigestLog:
             return Claim(fd)
         os.close(fd)
         return None
+
+    def _shard(self, name: str) -> _Shard:
+        """The log of a file, as the last one that was used."""
+        shard = self._shards.pop(name[:2], None)
+        if shard is None:
+            shard = _Shard()
+        self._shards[name[:2]] = shard
+        return shard
+
+    def _make_room(self) -> None:
+        """More is remembered: forget the logs that were used longest ago."""
+        total = sum(len(each.known) for each in self._shards.values())
+        while total > _MOST and len(self._shards) > 1:
+            total -= len(self._shards.pop(next(iter(self._shards))).known)
 
     def _open(self, shard: str) -> int:
         flags = os.O_CREAT | os.O_APPEND | os.O_RDWR | FILE
@@ -140,6 +158,7 @@ class DigestLog:
         for line in data.splitlines():
             if parsed := _parse(line):
                 shard.known[parsed[0]] = parsed[1]
+        self._make_room()
 
 
 def damaged(directory: Path, *, is_dry: bool) -> Iterator[tuple[str, str]]:

@@ -29,7 +29,7 @@ from modelfs.cache.settle import Settler
 from modelfs.cache.space import Room
 from modelfs.cache.store import Store
 from modelfs.errors import Corrupt, Error, NoSpace, Unavailable
-from modelfs.waiting import Clock
+from modelfs.waiting import Clock, GaveWay
 
 log = logging.getLogger(__name__)
 
@@ -162,7 +162,10 @@ class Fetcher:
     def _prove(self, content: Content, backing: Backing) -> None:
         """Hash what has come of a content whose last bytes do not wait for that."""
         # What somebody waits for goes first.
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        thread = threading.get_native_id()
+        # Never up, which nobody may who was started with less.
+        lowest = max(_NICE, os.getpriority(os.PRIO_PROCESS, thread))
+        os.setpriority(os.PRIO_PROCESS, thread, lowest)
         self._judge(content, backing)
         if not content.is_unproven:
             self._on_proof(content, backing)
@@ -279,6 +282,8 @@ class Fetcher:
         except (OSError, NoSpace) as exc:
             log.debug("%s: read past the cache: %s", content.key, exc)
             self._divert(content, content.give_up(backing, left))
+        except GaveWay as exc:
+            self._fetch_later(content, content.give_up(backing, left), exc)
         except Error as exc:
             fail(content.give_up(backing, left), exc)
         except Exception as exc:
@@ -407,6 +412,15 @@ class Fetcher:
                 job, first=first, stop=stop, is_wanted=True, body=None, since=since, pause=pause
             )
             self._submit(again, delay=pause)
+
+    def _fetch_later(self, content: Content, waiters: list[Waiter], error: GaveWay) -> None:
+        """Have those that still have time wait for their turn once more."""
+        now = time.monotonic()
+        fail([waiter for waiter in waiters if waiter.until <= now], error)
+        for waiter in waiters:
+            if waiter.until > now:
+                waiter.left, waiter.is_done = 0, False
+                self.fetch(content, waiter)
 
     def _serve(self, content: Content, backing: Backing, waiters: list[Waiter]) -> None:
         """Give readers the bytes that `backing` has now."""

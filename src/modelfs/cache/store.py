@@ -136,10 +136,11 @@ class Store:
             finally:
                 os.close(fd)
 
-    def adopt(self, key: str, path: Path, *, is_copied: bool) -> None:
+    def adopt(self, key: str, path: Path, *, is_copied: bool, is_synced: bool) -> None:
         """Make the file at `path`, whose bytes are right, the finished one of `key`.
 
-        It has two names then, or is copied. Bytes are on disk before it is called finished.
+        It has two names then, or is copied. Bytes are on disk before it is called finished; with
+        `is_synced` they are already, and nothing is waited for.
         """
         name = f"{key}.{os.getpid()}.{threading.get_ident()}{TEMPORARY}"
         with self._directory.shard(key, is_made=True) as shard:
@@ -154,7 +155,8 @@ class Store:
                     found = os.fstat(fd)
                     if not stat.S_ISREG(found.st_mode) or found.st_size != size_of(key):
                         raise OSError(errno.EINVAL, "not the file that was to be adopted")
-                    os.fsync(fd)
+                    if not is_synced:
+                        os.fsync(fd)
                     os.fchmod(fd, 0o600)
                     self._directory.share(fd)
                     _seal(fd, key)

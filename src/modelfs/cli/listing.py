@@ -84,8 +84,6 @@ def _more(known: Known) -> str:
 
 def percent(status: Status) -> float:
     """How much of the present phase is done."""
-    if status.get("phase") == "hashing":
-        return 100 * int(status.get("files_done", 0)) / max(1, int(status.get("files", 0)))
     return float(status.get("percent", 0))
 
 

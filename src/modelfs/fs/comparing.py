@@ -47,10 +47,12 @@ def compared(
     parts: Sequence[Part],
     documents: Sequence[Document],
     reworded: Collection[str] = (),
+    archive: str = "",
 ) -> Comparison:
     """How the version of `manifest` differs from what `parts` and `documents` made of it.
 
     Documents that the registry does not tell, or that are `reworded` by it, are as they should be.
+    The `archive` that parts were sent in may be listed as long as it may still be unpacked.
     """
     sent = {part.path: part for part in parts}
     listed = {file.path: file for file in manifest.files}
@@ -67,7 +69,8 @@ def compared(
         if document.name in told.keys() - {NOTES, *reworded}
         and not says(told[document.name], document.content)
     ]
-    strange = [path for path in listed if path not in sent]
+    is_waited_for = archive if missing and not manifest.is_final else ""
+    strange = [path for path in listed if path not in sent and path != is_waited_for]
     unpacked = [
         archive
         for archive in missing

@@ -7,7 +7,16 @@ is never made of one draft, and what cannot be told apart is left to a person.
 
 from __future__ import annotations
 
-from modelfs.errors import Corrupt, Error, Interrupted, NotFound, Unavailable, WrongState
+from modelfs.errors import (
+    Corrupt,
+    Error,
+    Interrupted,
+    InvalidName,
+    NotFound,
+    TooLarge,
+    Unavailable,
+    WrongState,
+)
 from modelfs.fs.comparing import Comparison, compared
 from modelfs.fs.course import Course
 from modelfs.fs.journal import Parents, Phase
@@ -54,7 +63,9 @@ class Creation:
             except _OUTCOME_UNKNOWN as exc:
                 course.progress.note = str(exc)
                 may_exist = True
-            except Error:
+            except Error as exc:
+                if isinstance(exc, InvalidName | TooLarge):
+                    self._trust_no_archive()
                 # What was asked for before may have been done meanwhile, and be in the way.
                 if may_exist and (found := self._found()):
                     return found
@@ -66,6 +77,8 @@ class Creation:
         """How a version differs from what was sent, once its list of files grows no more."""
         parts, documents = self._bundle().parts, self._course.journal.documents
         reworded = self._registry.traits.reworded
+        packed = self._course.journal.archive
+        archive = packed.path if packed else ""
         until = self._clock() + self._course.patience.settling
         count = 0
         while True:
@@ -74,7 +87,7 @@ class Creation:
             except NotFound:
                 manifest = Manifest(is_final=False)
             self.manifest = manifest
-            found = compared(manifest, parts, documents, reworded)
+            found = compared(manifest, parts, documents, reworded, archive)
             if found.is_same or not found.is_settling or self._clock() >= until:
                 return found
             count += 1
@@ -90,6 +103,7 @@ class Creation:
                 return
             if found.is_settling:
                 break
+        self._trust_no_archive()
         raise WrongState(f"{version} was created, but is not what was sent: {found}")
 
     def _look(self) -> Ref | None:
@@ -121,13 +135,19 @@ class Creation:
                 )
         return None
 
+    def _trust_no_archive(self) -> None:
+        """What went wrong may be the archive: the next attempt sends each file by itself."""
+        journal = self._course.journal
+        if journal.archive is not None:
+            journal.archive, journal.is_plain = None, True
+
     def _forget_asking(self) -> None:
         """Nobody needs to look for what was asked for; the uploads may have been too old for it."""
         journal = self._course.journal
         journal.before = None
         journal.phase = Phase.UPLOADING
         if journal.has_reused:
-            for item in journal.items.values():
+            for item in journal.uploads:
                 item.session = item.token = ""
 
     def _versions(self, tries: int | None) -> tuple[str, ...]:
@@ -141,7 +161,8 @@ class Creation:
     def _bundle(self) -> Bundle:
         journal = self._course.journal
         parts = tuple(item.part for item in journal.items.values())
-        return Bundle(self._course.ref, parts, journal.documents, journal.parents)
+        archive = journal.archive.part if journal.archive else None
+        return Bundle(self._course.ref, parts, journal.documents, journal.parents, archive)
 
 
 def missing_parents(

@@ -15,7 +15,8 @@ import fnmatch
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,8 @@ _NOT_CONTENT = frozenset(
     }
 )
 _PIECE = 1 << 24
+# Copies that go to the disk together: syncing each of many small ones takes longer than copying.
+_AT_ONCE, _COPIES = 64 << 20, 1000
 
 
 class Folder:
@@ -77,6 +80,7 @@ class Folder:
         self._journal = state / "folders" / f"{key}.json"
         self._spare = spare / key
         self.receipts = state / "folders" / "receipts"
+        self.scratch = state / "folders"
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
@@ -138,9 +142,25 @@ class Folder:
         except OSError as exc:
             raise WrongState(f"the folder cannot be written to disk: {exc.strerror}") from exc
 
-    def keepable(self, item: Item) -> Path | None:
-        """A copy: the folder is its owner's, who may write to it at any time."""
-        target = self._spare / "next"
+    def keepable(self, items: Iterable[Item]) -> Iterator[tuple[Item, Path]]:
+        """Copies: the folder is its owner's, who may write to it at any time."""
+        pending = deque(items)
+        while pending:
+            size = 0
+            copied: list[tuple[Item, Path]] = []
+            while pending and size < _AT_ONCE and len(copied) < _COPIES:
+                item = pending.popleft()
+                if copy := self._copied(item, str(len(copied))):
+                    copied.append((item, copy))
+                    size += item.stamp.size
+            try:
+                sync_disk(self._spare)
+            except OSError:
+                return
+            yield from copied
+
+    def _copied(self, item: Item, name: str) -> Path | None:
+        target = self._spare / name
         try:
             self._spare.mkdir(mode=0o700, parents=True, exist_ok=True)
             target.unlink(missing_ok=True)

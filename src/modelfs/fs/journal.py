@@ -16,15 +16,16 @@ from __future__ import annotations
 import enum
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from modelfs.errors import WrongState
 from modelfs.model import Digests, Document, Part
 from modelfs.refs import Ref
 
-# Another number here means another layout, of a program older or newer than this.
-_FORMAT = 1
+# Another number here means another layout, of a program older or newer than this. One that knows
+# no archives must not take files without a token for a version.
+_FORMAT, _PACKED = 1, 2
 
 Parents = tuple[tuple[Ref, tuple[Document, ...]], ...]
 
@@ -71,6 +72,20 @@ class Item:
     digests: Digests = _UNKNOWN
     session: str = ""
     token: str = ""
+    # Is it sent in the archive?
+    is_packed: bool = False
+
+    def dump(self) -> dict[str, Any]:
+        """As `asdict`, which takes ten times as long, and there may be many."""
+        stamp, digests = self.stamp, self.digests
+        return {
+            "path": self.path,
+            "stamp": {name: getattr(stamp, name) for name in Stamp.__slots__},
+            "digests": {name: getattr(digests, name) for name in Digests.__slots__},
+            "session": self.session,
+            "token": self.token,
+            "is_packed": self.is_packed,
+        }
 
     @property
     def part(self) -> Part:
@@ -95,20 +110,34 @@ class Journal:
     version: Ref | None = None
     # Is something of an earlier attempt's uploads in use?
     has_reused: bool = False
+    # The one upload for all items that have no token of their own; see `packing`.
+    archive: Item | None = None
+    # Was an archive refused, or not unpacked? Then each file goes by itself.
+    is_plain: bool = False
+
+    @property
+    def uploads(self) -> list[Item]:
+        """What is to be sent, all of it: each file, or the archive that it is in."""
+        items = self.items.values()
+        if self.archive is None:
+            return list(items)
+        return [self.archive, *(item for item in items if not item.is_packed)]
 
     def dump(self) -> dict[str, Any]:
         return {
-            "format": _FORMAT,
+            "format": _PACKED if self.archive else _FORMAT,
             "phase": str(self.phase),
             "boot": self.boot,
             "reason": self.reason,
-            "items": [asdict(item) for item in self.items.values()],
+            "items": [item.dump() for item in self.items.values()],
             "documents": _texts(self.documents),
             "parents": [[str(ref), _texts(documents)] for ref, documents in self.parents],
             "ignored": list(self.ignored),
             "before": None if self.before is None else list(self.before),
             "version": None if self.version is None else str(self.version),
             "has_reused": self.has_reused,
+            "archive": self.archive.dump() if self.archive else None,
+            "is_plain": self.is_plain,
         }
 
     @classmethod
@@ -121,11 +150,11 @@ class Journal:
         if is_foreign(value):
             raise WrongState(
                 "another version of modelfs has begun to publish it, and has to go on with that"
-                f" (journal format {value['format']!r:.20}, not {_FORMAT})",
+                f" (journal format {value['format']!r:.20}, not {_FORMAT} or {_PACKED})",
                 hint="or copy the files to a new draft",
             )
         try:
-            before, version = value["before"], value["version"]
+            before, version, archive = value["before"], value["version"], value.get("archive")
             return cls(
                 phase=Phase(value["phase"]),
                 boot=value["boot"],
@@ -137,6 +166,8 @@ class Journal:
                 before=None if before is None else tuple(before),
                 version=None if version is None else Ref.parse(version),
                 has_reused=value["has_reused"],
+                archive=_item(archive) if archive else None,
+                is_plain=value.get("is_plain", False),
             )
         except (KeyError, TypeError, ValueError):
             return cls()
@@ -144,12 +175,13 @@ class Journal:
 
 def is_foreign(value: Mapping[str, Any]) -> bool:
     """Is it the journal of another version of this program, older or newer?"""
-    return bool(value.get("format", _FORMAT) != _FORMAT)
+    return bool(value.get("format", _FORMAT) not in (_FORMAT, _PACKED))
 
 
 def _item(value: Mapping[str, Any]) -> Item:
     stamp, digests = Stamp(**value["stamp"]), Digests(**value["digests"])
-    return Item(value["path"], stamp, digests, value["session"], value["token"])
+    is_packed = value.get("is_packed", False)
+    return Item(value["path"], stamp, digests, value["session"], value["token"], is_packed)
 
 
 def _texts(documents: tuple[Document, ...]) -> dict[str, str]:

@@ -6,6 +6,7 @@ at a time, `path` by its threads as well.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,6 +27,8 @@ class Material(Protocol):
     needs_notes: bool
     # Where the receipts of what was published lie.
     receipts: Path
+    # Where files may lie that have no name, for as long as an attempt takes.
+    scratch: Path
 
     def survey(self) -> Survey:
         """What is in it; InvalidName or TooLarge for what cannot be in a version."""
@@ -43,8 +46,8 @@ class Material(Protocol):
         """Have what is there on the disk for certain; WrongState if that cannot be."""
         ...
 
-    def keepable(self, item: Item) -> Path | None:
-        """A file with the bytes of `item` that the cache may keep as its own; None if none is."""
+    def keepable(self, items: Iterable[Item]) -> Iterator[tuple[Item, Path]]:
+        """Those of `items` whose bytes the cache may keep, and where; on the disk for certain."""
         ...
 
     def read_journal(self) -> dict[str, Any]: ...
@@ -65,6 +68,7 @@ class StagedDraft:
         self._ref = ref
         self._documents = documents
         self.receipts = staging.directory / "receipts"
+        self.scratch = staging.directory
 
     def survey(self) -> Survey:
         return sealing.survey(self._staging.path(self._ref), self._documents)
@@ -84,9 +88,12 @@ class StagedDraft:
         except OSError as exc:
             raise WrongState(f"the draft cannot be written to disk: {exc.strerror}") from exc
 
-    def keepable(self, item: Item) -> Path | None:
-        path = self.path(item.path)
-        return path if sealing.is_unchanged(path, item) else None
+    def keepable(self, items: Iterable[Item]) -> Iterator[tuple[Item, Path]]:
+        """Those that are what they were when the draft was settled."""
+        for item in items:
+            path = self.path(item.path)
+            if sealing.is_unchanged(path, item):
+                yield item, path
 
     def read_journal(self) -> dict[str, Any]:
         return self._staging.read_journal(self._ref)

@@ -6,7 +6,6 @@ Written by the attempt's threads, read by the mount's. One lock, held for arithm
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
 
 from modelfs.fs.journal import Item, Journal
 from modelfs.waiting import Clock
@@ -23,21 +22,14 @@ class Progress:
         self.note = ""
         self.ignored: tuple[str, ...] = ()
         self._files = self._files_done = self._bytes = 0
+        # What is sent in one piece, and how many files and bytes of them that stands for.
+        self._archive: Item | None = None
+        self._packed = self._packed_bytes = 0
         self._counts: dict[str, int] = {}
         self._current: dict[str, None] = {}
         # Bytes that are there, of all files; and how many of them were there at the beginning.
         self.sent = self._sent_before = 0
         self._since: float | None = None
-
-    def hashing(self, items: Iterable[Item]) -> None:
-        sizes = [item.stamp.size for item in items]
-        with self._lock:
-            self.phase = "hashing"
-            self._files, self._bytes = len(sizes), sum(sizes)
-
-    def hashed(self, _: Item) -> None:
-        with self._lock:
-            self._files_done += 1
 
     def uploading(self, journal: Journal) -> None:
         self.began(journal)
@@ -51,8 +43,14 @@ class Progress:
             self.ignored = journal.ignored
             self._files = len(journal.items)
             self._bytes = sum(item.stamp.size for item in items)
+            packed = [item.stamp.size for item in items if item.is_packed]
+            self._packed, self._packed_bytes = len(packed), sum(packed)
+            self._archive = journal.archive
             there = {item.path: item.stamp.size for item in items if item.token}
             self._files_done = len(there)
+            if journal.archive and journal.archive.token:
+                there[journal.archive.path] = self._packed_bytes
+                self._files_done += self._packed
             if self._since is None:
                 self._counts = there
                 self.sent = self._sent_before = sum(there.values())
@@ -60,6 +58,9 @@ class Progress:
     def sending(self, item: Item, count: int) -> None:
         """`count` bytes of a file are there."""
         with self._lock:
+            if item is self._archive:
+                # Told are the bytes of the files, of which an archive has a few more.
+                count = min(count, self._packed_bytes)
             self.sent += count - self._counts.get(item.path, 0)
             self._counts[item.path] = count
             self._current[item.path] = None
@@ -67,7 +68,7 @@ class Progress:
     def arrived(self, item: Item) -> None:
         self.sending(item, item.stamp.size)
         with self._lock:
-            self._files_done += 1
+            self._files_done += self._packed if item is self._archive else 1
             self._current.pop(item.path, None)
 
     def current(self) -> dict[str, int]:

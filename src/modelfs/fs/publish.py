@@ -24,7 +24,7 @@ from modelfs.fs.course import Over, Patience
 from modelfs.fs.drafts import Draft, Event, State
 from modelfs.fs.journal import ASKED_FOR, Journal, Phase, is_foreign
 from modelfs.fs.material import StagedDraft
-from modelfs.fs.publishing import Attempt, Means, boot_id
+from modelfs.fs.publishing import MANY, Attempt, Means, boot_id
 from modelfs.fs.staging import Staging
 from modelfs.refs import Ref
 from modelfs.registry.base import WritableRegistry
@@ -80,7 +80,7 @@ class Publisher:
         self._clock = clock
         self._on_published = on_published
         self._is_alive = is_alive
-        self._crew = Crew(uploads, "publish")
+        self._crew = Crew(uploads * MANY, "publish")
         self._means = Means(registry, cache, self._crew, uploads, patience or Patience(), clock)
         self._changed = threading.Condition()
         self._records: dict[Ref, _Record] = {}

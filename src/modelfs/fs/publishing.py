@@ -19,11 +19,12 @@ from modelfs.fs import receipts, sealing
 from modelfs.fs.batches import Batch
 from modelfs.fs.course import Course, Patience
 from modelfs.fs.creating import Creation, missing_parents
-from modelfs.fs.journal import ASKED_FOR, Item, Journal, Phase
+from modelfs.fs.journal import ASKED_FOR, Item, Journal, Phase, Stamp
 from modelfs.fs.material import Material
 from modelfs.fs.nodes import identity
+from modelfs.fs.packing import chosen
 from modelfs.fs.progress import Progress
-from modelfs.fs.uploading import Uploads
+from modelfs.fs.sending import Sending, recall, reuse
 from modelfs.model import Bundle
 from modelfs.refs import Ref
 from modelfs.registry.base import WritableRegistry
@@ -35,6 +36,8 @@ log = logging.getLogger(__name__)
 _REMEMBER_EVERY = 1.0
 # The journal of many files takes a while to write; this share of the time is the most for it.
 _SHARE = 10
+# Of smaller files round trips take longer than bytes: so many times as many are under way.
+_SMALL, MANY = 1 << 20, 4
 # How soon an attempt that is told to end does.
 _LOOK_UP = 0.1
 
@@ -80,9 +83,9 @@ class Attempt:
         """
         course = self._course
         if course.journal.phase not in ASKED_FOR:
-            self._seal()
+            known = self._seal()
             self._on_checked()
-            self._upload()
+            self._upload(known)
         else:
             self._on_checked()
         self.progress.began(course.journal)
@@ -113,15 +116,16 @@ class Attempt:
             log.info("%s will be downloaded when it is read: %s", version, exc)
             return
         listed = {file.path: file for file in manifest.files}
-        for item in items:
-            if item.path in listed and (path := self._material.keepable(item)) is not None:
-                self._means.cache.adopt(
-                    identity(self._means.registry.traits.identity, version, item.path),
-                    item.stamp.size,
-                    item.digests,
-                    path,
-                    listed[item.path].digests,
-                )
+        there = [item for item in items if item.path in listed]
+        for item, path in self._material.keepable(there):
+            self._means.cache.adopt(
+                identity(self._means.registry.traits.identity, version, item.path),
+                item.stamp.size,
+                item.digests,
+                path,
+                listed[item.path].digests,
+                is_synced=True,
+            )
 
     def end(self) -> None:
         """Have it end soon, as it stands; it remembers nothing more."""
@@ -131,8 +135,8 @@ class Attempt:
         """End it for good; WrongState once the version may have been asked for."""
         self._course.cancel()
 
-    def _seal(self) -> None:
-        """Check and hash."""
+    def _seal(self) -> Journal:
+        """Check what there is, and remember it; what was remembered before."""
         course, registry = self._course, self._means.registry
         self.progress.phase = "checking"
         course.remember(Phase.SEALED, boot=boot_id(), reason="")
@@ -147,10 +151,13 @@ class Attempt:
         bundle = replace(bundle, parents=parents)
         sealing.check(registry.traits, bundle, needs_notes=needs_notes)
         registry.check(bundle)
-        known = course.journal.items
-        self.progress.hashing(found.items)
-        self._hash([item for item in found.items if not _recall(item, known.get(item.path))])
-        reused = [_reuse(item, known.get(item.path)) for item in found.items]
+        known = course.journal
+        for item in found.items:
+            recall(item, known.items.get(item.path))
+        reused = [reuse(item, known.items.get(item.path)) for item in found.items if item.digests]
+        packed = [] if known.is_plain or not registry.traits.archive else chosen(found.items)
+        for item in packed:
+            item.is_packed = True
         course.remember(
             Phase.UPLOADING,
             items={item.path: item for item in found.items},
@@ -158,42 +165,35 @@ class Attempt:
             parents=parents,
             ignored=found.ignored,
             has_reused=any(reused),
+            archive=Item(registry.traits.archive, Stamp(0, 0, 0, 0)) if packed else None,
         )
+        return known
 
-    def _hash(self, items: list[Item]) -> None:
-        def work(item: Item, buffer: memoryview) -> None:
-            is_over = lambda: self._course.is_over  # noqa: E731
-            path = self._material.path(item.path)
-            item.digests = sealing.hashed(path, item, buffer, is_over)
-            self.progress.hashed(item)
-
-        self._run(Batch(self._means.crew, self._means.lanes, items, work), lambda: None)
-
-    def _upload(self) -> None:
+    def _upload(self, known: Journal) -> None:
+        """Have every file there, hashed before it is sent; `known` is what was there before."""
         course = self._course
-        self.progress.uploading(course.journal)
-        uploads = Uploads(
-            self._means.registry,
-            self._material.path,
-            self.progress,
-            self._means.patience,
-            lambda: course.is_over,
-        )
-        left = [item for item in course.journal.items.values() if not item.token]
+        journal = course.journal
+        self.progress.uploading(journal)
+        sending = Sending(self._means.registry, self._material, course, known)
+        left = [item for item in journal.uploads if not item.token]
         remembered, next_at = 0, time.monotonic() + _REMEMBER_EVERY
 
         def remember() -> None:
             nonlocal remembered, next_at
             now = time.monotonic()
-            if uploads.changes != remembered and now >= next_at:
-                remembered = uploads.changes
+            if sending.changes != remembered and now >= next_at:
+                remembered = sending.changes
                 course.remember(Phase.UPLOADING)
                 took = time.monotonic() - now
                 next_at = now + took + max(_REMEMBER_EVERY, _SHARE * took)
 
-        self._run(Batch(self._means.crew, self._means.lanes, left, uploads.send), remember)
+        is_many = sum(item.stamp.size < _SMALL for item in left) > len(left) / 2
+        lanes = self._means.lanes * (MANY if is_many else 1)
+        with sending:
+            self._run(Batch(self._means.crew, lanes, left, sending.send), remember)
         if left:
-            course.remember(Phase.UPLOADING)
+            has_reused = journal.has_reused or sending.has_reused
+            course.remember(Phase.UPLOADING, has_reused=has_reused)
 
     def _run(self, batch: Batch[Item], meanwhile: Callable[[], None]) -> None:
         batch.start()
@@ -225,19 +225,3 @@ def boot_id() -> str:
             return file.read().strip()
     except OSError:
         return ""
-
-
-def _recall(item: Item, known: Item | None) -> bool:
-    """True if the hashes of a file are known, as it has not been touched since."""
-    if known is None or known.stamp != item.stamp or not known.digests:
-        return False
-    item.digests = known.digests
-    return True
-
-
-def _reuse(item: Item, known: Item | None) -> bool:
-    """Take over what was uploaded in an earlier attempt; true if something was."""
-    if known is None or replace(known.part, token="") != item.part:
-        return False
-    item.session, item.token = known.session, known.token
-    return bool(item.token)

@@ -116,18 +116,43 @@ def check(traits: Traits, bundle: Bundle, *, needs_notes: bool = True) -> None:
 
 def hashed(path: Path, item: Item, buffer: memoryview, is_over: Callable[[], bool]) -> Digests:
     """The md5 and sha256 of a file that must not change meanwhile; ends early if `is_over`."""
-    md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
     fd = open_item(path, item)
     try:
-        while (count := os.readv(fd, [buffer])) and not is_over():
-            md5.update(buffer[:count])
-            sha256.update(buffer[:count])
+        digests = digests_of(fd, buffer, is_over)
         _check_unchanged(item, fd)
     except OSError as exc:
         raise WrongState(f"{item.path} cannot be read: {exc.strerror}") from exc
     finally:
         os.close(fd)
+    return digests
+
+
+def digests_of(fd: int, buffer: memoryview, is_over: Callable[[], bool]) -> Digests:
+    """The md5 and sha256 of an open file, from its first byte; ends early if `is_over`."""
+    md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
+    at = 0
+    while (count := os.preadv(fd, [buffer], at)) and not is_over():
+        md5.update(buffer[:count])
+        sha256.update(buffer[:count])
+        at += count
     return Digests(md5=md5.hexdigest(), sha256=sha256.hexdigest())
+
+
+def content(path: Path, item: Item) -> bytes:
+    """All bytes of a small file that must not change meanwhile; `item` knows its digests then."""
+    fd = open_item(path, item)
+    try:
+        with os.fdopen(fd, "rb", buffering=0, closefd=False) as file:
+            found = file.readall()
+        _check_unchanged(item, fd)
+    except OSError as exc:
+        raise WrongState(f"{item.path} cannot be read: {exc.strerror}") from exc
+    finally:
+        os.close(fd)
+    if not item.digests:
+        md5 = hashlib.md5(found, usedforsecurity=False)
+        item.digests = Digests(md5=md5.hexdigest(), sha256=hashlib.sha256(found).hexdigest())
+    return found
 
 
 def open_item(path: Path, item: Item) -> int:

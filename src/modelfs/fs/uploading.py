@@ -8,11 +8,9 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from typing import Protocol
 
 from modelfs.errors import Corrupt, Expired, Interrupted, Unavailable
-from modelfs.fs import sealing
 from modelfs.fs.journal import Item
 from modelfs.fs.progress import Progress
 from modelfs.registry.base import WritableRegistry
@@ -33,19 +31,19 @@ class Delays(Protocol):
 class Uploads:
     """The uploads of one attempt. `changes` counts what is worth remembering.
 
-    `locate` tells where the bytes of a file lie.
+    `open_item` gives a descriptor of its bytes, to be closed here.
     """
 
     def __init__(
         self,
         registry: WritableRegistry,
-        locate: Callable[[str], Path],
+        open_item: Callable[[Item], int],
         progress: Progress,
         delays: Delays,
         is_over: Callable[[], bool],
     ) -> None:
         self._registry = registry
-        self._locate = locate
+        self._open_item = open_item
         self._progress = progress
         self._delays = delays
         self._is_over = is_over
@@ -55,9 +53,9 @@ class Uploads:
         self._arrived: dict[str, int] = {}
         self.changes = 0
 
-    def send(self, item: Item, _: memoryview) -> float | None:
+    def send(self, item: Item) -> float | None:
         """Upload one file: None when it is there, or in how many seconds to try again."""
-        fd = sealing.open_item(self._locate(item.path), item)
+        fd = self._open_item(item)
         try:
             if not item.session:
                 item.session = self._registry.begin(item.part)

@@ -20,11 +20,11 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 _CHOICES = {
     # One for Python, one for who finds that busy.
     _ARENA_MAX: 2,
-    # Larger ones than one answer to the kernel go back when they are freed; naming a size at all
-    # keeps glibc from raising it.
-    _MMAP_THRESHOLD: 1 << 20,
-    # What is free at the end of a heap: a few of those answers, not to be asked for each time.
-    _TRIM_THRESHOLD: 4 << 20,
+    # What is larger goes back when it is freed: most answers to the kernel, which last a moment.
+    # It is what glibc begins with; naming it keeps glibc from raising it.
+    _MMAP_THRESHOLD: 128 << 10,
+    # What is free at the end of a heap, and is soon wanted again.
+    _TRIM_THRESHOLD: 1 << 20,
 }
 
 

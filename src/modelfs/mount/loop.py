@@ -26,6 +26,7 @@ from typing import Any, TypeVar
 from modelfs.errors import DeadlinePassed, Error, Interrupted
 from modelfs.mount import wire
 from modelfs.mount.answers import Answers
+from modelfs.mount.library import Session, pieces
 from modelfs.mount.openfiles import OpenFiles, process_of
 from modelfs.mount.overlay import Overlay
 from modelfs.mount.passthrough import Passthrough
@@ -56,35 +57,6 @@ _ABOUT_OTHERS = (wire.Op.LINK, wire.Op.BATCH_FORGET)
 
 # The request was interrupted before we read it; the call was; nothing to read yet.
 _TRY_AGAIN = (errno.ENOENT, errno.EINTR, errno.EAGAIN)
-
-
-class _Buffer(ctypes.Structure):
-    """`struct fuse_buf` of libfuse 2.9."""
-
-    _fields_ = [
-        ("size", ctypes.c_size_t),
-        ("flags", ctypes.c_int),
-        ("mem", ctypes.c_void_p),
-        ("fd", ctypes.c_int),
-        ("pos", ctypes.c_int64),
-    ]
-
-
-class _Slice(ctypes.Structure):
-    """`struct iovec`."""
-
-    _fields_ = [("base", ctypes.c_void_p), ("size", ctypes.c_size_t)]
-
-
-_SEND = ctypes.CFUNCTYPE(
-    ctypes.c_int, ctypes.c_void_p, ctypes.POINTER(_Slice), ctypes.c_size_t, use_errno=True
-)
-
-
-class _ChannelOps(ctypes.Structure):
-    """`struct fuse_chan_ops`; we only ever send."""
-
-    _fields_ = [("receive", ctypes.c_void_p), ("send", _SEND), ("destroy", ctypes.c_void_p)]
 
 
 class _Current(threading.local):
@@ -138,9 +110,7 @@ class SessionLoop:
         self._begun: Future[None] = Future()  # the kernel's first request was answered
         self._ended = threading.Event()
         self.fd = -1  # the connection to the kernel, once started
-        self._session: Any = None
-        self._channels: dict[bool, Any] = {}  # is the answer patched? -> where it goes
-        self._sender = _SEND(self._send)  # kept: libfuse holds only its address
+        self._session: Session | None = None  # likewise
 
     # What the file system calls while it serves a request.
 
@@ -206,14 +176,8 @@ class SessionLoop:
 
         Raises Error if what the kernel offers is not enough.
         """
-        library = self._library
-        self._session = session
-        self.fd = library.fuse_chan_fd(channel)
-        self._sending = _ChannelOps(None, self._sender, None)
-        patched = library.fuse_chan_new(
-            ctypes.byref(self._sending), self.fd, wire.BUFFER_SIZE, None
-        )
-        self._channels = {False: channel, True: patched}
+        self._session = Session(self._library, session, channel, self._send)
+        self.fd = self._session.fd
         self._start_thread()
         wait(self._begun)
 
@@ -336,16 +300,13 @@ class SessionLoop:
             wire.unmark(request.opcode, view)
         if request.opcode == wire.Op.RELEASE:
             self._released(request.node, wire.released(view))
-        channel = self._channels[request.opcode in _PATCHED]
-        self._hand_over(memory, length, channel)
+        assert self._session is not None  # noqa: S101 - there are no requests before `start`
+        channel = self._session.patched if request.opcode in _PATCHED else self._session.plain
+        self._session.answer(memory, length, channel)
         if current.handle is not None:
             wire.name_handle(view, current.handle)
-            self._hand_over(memory, length, channel)
+            self._session.answer(memory, length, channel)
         current.unique = 0
-
-    def _hand_over(self, memory: Any, length: int, channel: Any) -> None:
-        buffer = _Buffer(length, 0, ctypes.addressof(memory), -1, 0)
-        self._library.fuse_session_process_buf(self._session, ctypes.byref(buffer), channel)
 
     def _initialize(self, request: wire.Request, memory: Any, length: int) -> None:
         """Show INIT to libfuse, whose own answer nobody hears; then answer it ourselves.
@@ -354,15 +315,8 @@ class SessionLoop:
         take at once, and libfuse fails every request that comes before INIT with EIO.
         """
         init = wire.Init.parse(memory[:length], length)
-        sink = os.open(os.devnull, os.O_WRONLY)
-        try:
-            send = _SEND(lambda channel, slices, count: 0)
-            ops = _ChannelOps(None, send, None)
-            channel = self._library.fuse_chan_new(ctypes.byref(ops), sink, wire.BUFFER_SIZE, None)
-            self._hand_over(memory, length, channel)
-            self._library.fuse_chan_destroy(channel)
-        finally:
-            os.close(sink)
+        assert self._session is not None  # noqa: S101 - there are no requests before `start`
+        self._session.show(memory, length)
         log.debug("the kernel speaks FUSE 7.%d and offers %#x", init.minor, init.flags)
         os.write(self.fd, init.reply(request.unique, is_passing=self._passthrough.is_wanted))
         try:
@@ -405,15 +359,12 @@ class SessionLoop:
                 self._serving += 1
                 del self._waiting[unique]
 
-    def _send(self, channel: Any, slices: Any, count: int) -> int:
+    def _send(self, slices: Any, count: int) -> int:
         """Send an answer of libfuse, with what the file system wants changed in it."""
         current = self._current
         opened = None
         try:
-            views: list[memoryview] = [
-                memoryview((ctypes.c_char * item.size).from_address(item.base)).cast("B")
-                for item in slices[:count]
-            ]
+            views = pieces(slices, count)
             if count == 1 and current.handle is None and self._is_nameless(views[0]):
                 return 0  # to be asked for again
             if count == 2:

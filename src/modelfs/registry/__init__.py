@@ -11,6 +11,10 @@ from modelfs.errors import Usage
 from modelfs.registry.base import Registry
 
 _KAGGLE_API = "https://api.kaggle.com"
+# What kagglehub calls the one archive that it sends in place of many files, and what the embedded
+# registry unpacks as it is. Kaggle does so too, later, and tells no hash of what came out of it:
+# there, files are sent as they are (docs/decisions/0009-archives.md).
+_ARCHIVE = "archive.zip"
 _POSSIBLE = (
     "kaggle, wriftai, local:DIR, and for other servers that speak these protocols"
     " kaggle+http://HOST:PORT, kaggle+https://HOST, wriftai+http://HOST:PORT, wriftai+https://HOST"
@@ -55,6 +59,7 @@ def _other_kaggle(spec: str, config: Config) -> Registry:
         kaggle.connect(base, found, config.environ),
         license_name=config.license,
         has_first_notes=True,
+        archive=_ARCHIVE,
         identity=identity,
         has_login=bool(found),
         owners=config.owners,

@@ -17,11 +17,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from email.errors import FirstHeaderLineIsContinuationDefect, MissingHeaderBodySeparatorDefect
 from typing import Any, Literal
+from weakref import WeakSet
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
+from modelfs import waiting
 from modelfs.errors import Corrupt, DeadlinePassed, Error, Unavailable
 
 # A piece as large as a socket's buffer usually is, so that a block takes few calls.
@@ -106,6 +108,14 @@ class _Watched:
         finally:
             self._sock.settimeout(idle)
 
+    def cut(self) -> None:
+        """Whoever waits for it has an error at once. From any thread."""
+        try:
+            # Not TLS's own, which takes from its reader what he reads with.
+            socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
+        except (OSError, TypeError):  # closed in between; TLS within TLS is no socket
+            pass
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sock, name)
 
@@ -147,6 +157,8 @@ def read_into(raw: Any, view: memoryview) -> int:
 def _watching(connection: Any, getresponse: Callable[[], Any]) -> Any:
     """`getresponse()`, with the read time-out for the whole head of the answer."""
     watched = connection.sock
+    if turn := waiting.turn():
+        turn.waits(watched.cut)
     watched.deadline = time.monotonic() + (connection.timeout or _HEAD)
     answer = getresponse()
     watched.deadline = None
@@ -187,14 +199,33 @@ class _HTTPSConnection(urllib3.connection.HTTPSConnection):
         return _watching(self, super().getresponse)
 
 
-class _HTTPPool(urllib3.HTTPConnectionPool):
+class _Remembering:
+    """A pool of urllib3's that can end what its connections are waiting for."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._made: WeakSet[Any] = WeakSet()
+
+    def _new_conn(self) -> Any:
+        connection = super()._new_conn()  # type: ignore[misc]
+        self._made.add(connection)
+        return connection
+
+    def cut(self) -> None:
+        """Whoever waits for a connection of ours gets an error at once, instead of in seconds."""
+        for connection in list(self._made):
+            if isinstance(connection.sock, _Watched):
+                connection.sock.cut()
+
+
+class _HTTPPool(_Remembering, urllib3.HTTPConnectionPool):
     ConnectionCls = _HTTPConnection
 
     def _get_conn(self, timeout: float | None = None) -> Any:
         return super()._get_conn(timeout=timeout or _POOL_WAIT)
 
 
-class _HTTPSPool(urllib3.HTTPSConnectionPool):
+class _HTTPSPool(_Remembering, urllib3.HTTPSConnectionPool):
     ConnectionCls = _HTTPSConnection
 
     def _get_conn(self, timeout: float | None = None) -> Any:
@@ -217,10 +248,11 @@ class _Adapter(HTTPAdapter):
         return manager
 
     def close(self) -> None:
-        """Close the connections now; urllib3 leaves that to the collector of garbage."""
+        """Close the connections now, those in use too; urllib3 leaves that to the collector."""
         for manager in (self.poolmanager, *self.proxy_manager.values()):
             for key in manager.pools.keys():  # noqa: SIM118  (no mapping to iterate)
                 if (pool := manager.pools.get(key)) is not None:
+                    pool.cut()
                     pool.close()
         super().close()
 

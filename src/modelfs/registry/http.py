@@ -29,7 +29,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from modelfs import __version__
+from modelfs import __version__, waiting
 from modelfs.errors import (
     Corrupt,
     DeadlinePassed,
@@ -395,7 +395,9 @@ class Http:
                 raise
 
         def is_worth_it(error: BaseException) -> bool:
-            if isinstance(error, _Closed | connections.Final) or not isinstance(error, Unavailable):
+            if isinstance(error, _Closed | connections.Final | waiting.GaveWay):
+                return False
+            if not isinstance(error, Unavailable):
                 return False
             return is_idempotent or isinstance(error, connections.NotSent | TooManyRequests)
 
@@ -437,6 +439,8 @@ class Http:
         self._sleep(patience.jittered(longest))
 
     def _sleep(self, seconds: float) -> None:
+        if (turn := waiting.turn()) and turn.is_over:
+            raise waiting.GaveWay("nothing came, and others waited for that place")
         if self._closing.wait(seconds):
             raise connections.Final("the registry's client is closed")
 

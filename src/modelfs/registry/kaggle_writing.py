@@ -39,7 +39,7 @@ class WritableKaggleRegistry(KaggleRegistry):
 
     `license_name` is what new instances are proposed with. Kaggle itself has no notes for the
     first version of an instance: its request has no field for them, so they are lost there.
-    Servers that have one (`has_first_notes`; the embedded registry) get it.
+    Servers that have one (`has_first_notes`; the embedded registry) get it. `archive` is the trait.
     """
 
     def __init__(
@@ -48,17 +48,19 @@ class WritableKaggleRegistry(KaggleRegistry):
         *,
         license_name: str,
         has_first_notes: bool = False,
+        archive: str = "",
         **options: Any,
     ) -> None:
         super().__init__(client, **options)
         self._license_name = license_name
         self._has_first_notes = has_first_notes
+        self._archive = archive
         self._unused_lock = threading.Lock()
         self._unused: set[str] = set()
 
     @cached_property
     def traits(self) -> Traits:
-        return replace(super().traits, is_writable=True)
+        return replace(super().traits, is_writable=True, archive=self._archive)
 
     def blank(self, ref: Ref) -> tuple[Document, ...]:
         return proposals.blank(self.canonical(ref), self._license_name)
@@ -126,7 +128,7 @@ class WritableKaggleRegistry(KaggleRegistry):
             "instanceSlug": slug,
             "framework": frameworks.wire(framework),
             **_on_wire(proposals.fields(ref, documents)),
-            **_tree(bundle.parts),
+            **_tree(bundle.uploads),
         }
         if self._has_first_notes and bundle.notes:
             body["versionNotes"] = bundle.notes
@@ -136,7 +138,7 @@ class WritableKaggleRegistry(KaggleRegistry):
 
     def _create_version(self, bundle: Bundle, ref: Ref) -> Ref:
         before = self._numbers(ref)
-        body = {"versionNotes": bundle.notes, **_tree(bundle.parts)}
+        body = {"versionNotes": bundle.notes, **_tree(bundle.uploads)}
         reply = self._submit("CreateModelInstanceVersion", {**message_of(ref), "body": body})
         if number := _told_number(reply, ref):
             return ref.child(number)

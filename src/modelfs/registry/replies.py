@@ -10,6 +10,7 @@ import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, NoReturn
 from urllib.parse import parse_qs, urlsplit
 
@@ -79,8 +80,12 @@ def _wrong(key: str, value: object) -> NoReturn:
 
 def moment(value: object) -> float | None:
     """Seconds since the epoch of a time as replies write it; None where there is none."""
-    if not isinstance(value, str) or not value:
-        return None
+    return _parsed(value) if isinstance(value, str) and value else None
+
+
+# The files of a version came at one time, or at few; without this, it is a quarter of a listing.
+@lru_cache(1024)
+def _parsed(value: str) -> float | None:
     try:
         # More digits than Python reads come from the live service.
         parsed = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", value))

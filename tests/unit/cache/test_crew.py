@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from modelfs.cache.crew import Crew
+from modelfs.waiting import turn
 from polling import wait_for
 
 MUCH = 1 << 20
@@ -142,3 +143,34 @@ def test_a_task_that_fails_is_logged_and_ends_nothing() -> None:
     crew.submit(lambda _: done.set(), delay=0.01)
     assert done.wait(5)
     crew.stop(5)
+
+
+def test_the_last_places_are_for_a_moment_once_others_wait() -> None:
+    freed: list[str] = []
+    crew = Crew(2, "test", most=20)
+    end = threading.Event()
+
+    def stuck(name: str) -> None:
+        over = threading.Event()
+        mine = turn()
+        assert mine is not None
+        mine.waits(over.set)
+        wait_for(lambda: over.is_set() or end.is_set(), 60)
+        if over.is_set():
+            freed.append(name)
+
+    crew.start()
+    try:
+        for n in range(20):
+            crew.submit(lambda _, n=n: stuck(str(n)), group=str(n))
+        wait_for(lambda: crew.load == (20, 0), 30)
+        # Nobody waits: all may stay, however long.
+        done = threading.Event()
+        crew.submit(lambda _: done.set(), group="healthy")
+        assert done.wait(60)
+        # It was one of those that came last, and one was enough.
+        assert 1 == len(freed)
+        assert int(freed[0]) >= 4
+    finally:
+        end.set()
+        crew.stop(5)

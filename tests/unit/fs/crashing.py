@@ -1,8 +1,10 @@
 """Dies at every step of a publication in turn, then at one of its recovery, and looks what is left.
 
-Run as a script with an empty directory: for n = 1, 2, … a forked child publishes a draft and dies
-just before its n-th step (a file opened for writing, flushed, linked, renamed or removed, a
-directory made or removed, the registry asked, and the registry having done what it was asked).
+Run as a script with an empty directory, how far it is from one such step to the next (1: each),
+and whether the files go in one archive ("packed" or "plain"): for n = 1, 2, … a forked child
+publishes a draft and dies just before its n-th step (a file opened for writing, flushed, linked,
+renamed or removed, a directory made or removed, the registry asked, and the registry having done
+what it was asked).
 Another child goes on where it was and dies as well; a third one comes through. There must be
 exactly one version, with the right bytes. Prints the number of deaths, or the first fault and
 exits 1.
@@ -20,7 +22,7 @@ from functools import partial
 from pathlib import Path
 
 from drafting import DRAFT, NOTES, WAIT, Studio
-from modelfs.fs import publishing
+from modelfs.fs import material, packing
 from modelfs.fs.drafts import State
 from modelfs.fs.nodes import identity
 from polling import wait_for
@@ -40,7 +42,7 @@ class Death:
         self._left = steps
         self._lock = threading.Lock()
         os.fsync = lambda fd: self.step()  # nobody pulls the plug
-        publishing.sync_disk = lambda path: self.step()
+        material.sync_disk = lambda path: self.step()
         desk.hook = lambda call, moment: self.step()
         sys.addaudithook(self._audit)
 
@@ -58,9 +60,10 @@ class Death:
         self.step()
 
 
-def live(directory: Path, steps: int) -> None:
+def live(directory: Path, steps: int, archive: str) -> None:
     """Publish, or go on with it; dies at that step if there is one."""
-    desk = Desk(directory / "desk")
+    desk = Desk(directory / "desk", archive=archive)
+    packing._FEWEST = 1
     desk.piece = 1000
     studio = Studio(directory, desk, uploads=2)
     if not (directory / "drafts").exists():
@@ -114,14 +117,16 @@ def in_child(work: Callable[[], None]) -> int:
     return os.waitstatus_to_exitcode(status)
 
 
-def main(root: Path) -> None:
-    steps = deaths = 0
+def main(root: Path, stride: int, how: str) -> None:
+    steps, deaths = 1 - stride, 0
+    archive = "archive.zip" if how == "packed" else ""
     while True:
-        steps += 1
+        steps += stride
         directory = root / str(steps)
         directory.mkdir()
         # The second death wanders through the recovery; the third life has none.
-        codes = [in_child(partial(live, directory, n)) for n in (steps, steps * 7 % 61 + 1, 0)]
+        lives = (steps, steps * 7 % 61 + 1, 0)
+        codes = [in_child(partial(live, directory, n, archive)) for n in lives]
         deaths += codes.count(_DIED)
         if _WRONG in codes or in_child(partial(check, directory)):
             sys.exit(f"after a death at step {steps}: {codes}")
@@ -132,4 +137,4 @@ def main(root: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3])

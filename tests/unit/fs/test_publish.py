@@ -646,16 +646,16 @@ def test_a_draft_that_another_version_is_publishing_is_left_alone_and_said(
     """Only that one knows whether it has asked for the version."""
     studio = make_studio()
     studio.fill()
-    theirs = {"format": 2, "phase": "creating", "what": ["we", "cannot", "know"]}
+    theirs = {"format": 3, "phase": "creating", "what": ["we", "cannot", "know"]}
     studio.staging.write_journal(DRAFT, theirs)
     lone = studio.staging.directory / "journal" / ("0" * 32 + ".json")
-    lone.write_text('{"format": 2}')
+    lone.write_text('{"format": 3}')
     unknown = lone.with_name("index.v2")
     unknown.write_bytes(b"\0\1")
     files = studio.local_files()
     again = make_studio()
     reason = again.publisher.draft(DRAFT).reason
-    assert "journal format 2, not 1" in reason
+    assert "journal format 3, not 1 or 2" in reason
     assert reason in again.staging.path(DRAFT, FAILURE).read_text()
     assert State.FAILED is again.state()
     with pytest.raises(WrongState, match="another version"):

@@ -133,7 +133,7 @@ def test_what_is_no_journal_is_an_empty_one(value: dict[str, object]) -> None:
     assert Journal() == Journal.load(value)
 
 
-@pytest.mark.parametrize("layout", [0, 2, "1", None])
+@pytest.mark.parametrize("layout", [0, 3, "1", None])
 def test_a_journal_of_another_version_is_not_taken_for_none(layout: object) -> None:
     with pytest.raises(WrongState, match="another version of modelfs"):
         Journal.load(Journal(Phase.CREATING).dump() | {"format": layout})

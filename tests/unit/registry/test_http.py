@@ -7,16 +7,19 @@ import hashlib
 import itertools
 import random
 import re
+import threading
 import time
 import weakref
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from email.utils import formatdate
 
 import pytest
 
 from conftest import wait_for
-from modelfs import errors
+from modelfs import errors, waiting
+from modelfs.registry import connections
 from modelfs.registry.base import Body
 from modelfs.registry.http import Http, Limits
 from sims import faults
@@ -585,3 +588,60 @@ def test_close_wakes_those_who_wait(serve):
     with pytest.raises(errors.Unavailable):
         http.call("v1/x", {})
     assert time.monotonic() - begun < 2
+
+
+SLOW = Limits(connect=20, read=60, total=60)
+
+
+@pytest.mark.parametrize("is_begun", [False, True], ids=["no head", "a head and some bytes"])
+@pytest.mark.parametrize("way", ["closed", "turn is over"])
+def test_who_waits_for_a_server_that_says_nothing_can_be_freed(serve, way, is_begun) -> None:
+    full = b"".join(part for part in faults.good(_ranged(), CONTENT) if isinstance(part, bytes))
+    server = serve(lambda request: [full[: len(full) // 2], STALL] if is_begun else [STALL])
+    turn, ends = waiting.Turn(), []
+
+    def work() -> None:
+        waiting.take_turn(turn)
+        try:
+            fetched(http, server.url, 0, len(CONTENT))
+        except errors.Unavailable as exc:
+            ends.append(type(exc))
+
+    with client(server, limits=SLOW) as http:
+        thread = threading.Thread(target=work)
+        thread.start()
+        wait_for(lambda: server.requests)
+        time.sleep(0.05)
+        begun = time.monotonic()
+        if way == "closed":
+            http.close()
+        else:
+            turn.finish()
+        thread.join(30)
+        assert time.monotonic() - begun < 20
+    assert [connections.Final if way == "closed" else waiting.GaveWay] == ends
+
+
+def test_one_host_gets_no_more_connections_than_that(serve) -> None:
+    lock, open_now, most = threading.Lock(), 0, 0
+
+    def answer(request: Request) -> Script:
+        nonlocal open_now, most
+        with lock:
+            open_now += 1
+            most = max(most, open_now)
+        yield Pause(0.05)
+        with lock:
+            open_now -= 1
+        yield from faults.good(request, CONTENT)
+
+    server = serve(answer)
+    limits = Limits(connections=3)
+    with client(server, limits=limits) as http, ThreadPoolExecutor(12) as threads:
+        found = threads.map(lambda n: fetched(http, server.url, n, n + 1000), range(40))
+        assert [CONTENT[n : n + 1000] for n in range(40)] == list(found)
+    assert 3 == most
+
+
+def _ranged() -> Request:
+    return Request("GET", "/", {"range": f"bytes=0-{len(CONTENT) - 1}"}, b"")

@@ -11,12 +11,23 @@ import os
 import re
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
 from modelfs.errors import NotFound, TooLarge
 from modelfs.model import Digests
-from modelfs.registry.local.disk import CHUNK, Hasher, disk_errors, sync_directory, write_all
+from modelfs.registry.local.disk import (
+    CHUNK,
+    Hasher,
+    disk_errors,
+    sync_directory,
+    sync_disk,
+    write_all,
+)
+
+# More files than this are synced with their whole disk: each by itself takes a few milliseconds.
+_FEW = 16
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -47,37 +58,22 @@ class Blobs:
         except OSError:
             return False
 
-    def add(self, source: Readable, limit: int) -> tuple[int, Digests]:
-        """Keep everything `source` gives; its size and digests. TooLarge beyond `limit` bytes.
+    @contextmanager
+    def arriving(self) -> Iterator[Arrivals]:
+        """Contents that come together: kept once all of them have come, or none is.
 
-        Durable after `sync` of the digest. What `source` raises goes through.
+        Durable after `sync` of their digests. What is raised meanwhile goes through.
         """
-        with disk_errors("content cannot be kept"):
-            fd, name = tempfile.mkstemp(dir=self._temporary)
+        arrivals = Arrivals(self._temporary)
         try:
-            try:
-                size, digests = self._copy(source, fd, limit)
-                with disk_errors("content cannot be kept"):
-                    os.fsync(fd)
-            finally:
-                os.close(fd)
-            self.adopt(Path(name), digests.sha256)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-        return size, digests
-
-    def _copy(self, source: Readable, fd: int, limit: int) -> tuple[int, Digests]:
-        hasher = Hasher()
-        size = 0
-        while data := source.read(CHUNK):
-            size += len(data)
-            if size > limit:
-                raise TooLarge(f"content is larger than {limit} bytes")
-            hasher.update(data)
+            yield arrivals
             with disk_errors("content cannot be kept"):
-                write_all(fd, data)
-        return size, hasher.digests()
+                arrivals.sync()
+            for file, sha256 in arrivals.files:
+                self.adopt(file, sha256)
+        finally:
+            for file, _ in arrivals.files:
+                file.unlink(missing_ok=True)
 
     def adopt(self, file: Path, sha256: str) -> None:
         """Make a complete and synced `file` the content of that digest, by a rename.
@@ -93,8 +89,12 @@ class Blobs:
 
     def sync(self, digests: Iterable[str]) -> None:
         """Make the names of these contents durable: to be called before anything refers to them."""
+        directories = {self.path(sha256).parent for sha256 in digests}
         with disk_errors("content cannot be kept"):
-            for directory in sorted({self.path(sha256).parent for sha256 in digests}):
+            if len(directories) > _FEW:
+                sync_disk(self._directory)
+                return
+            for directory in sorted(directories):
                 sync_directory(directory)
             sync_directory(self._directory)
 
@@ -120,3 +120,50 @@ class Blobs:
             return path.stat().st_ctime < moment
         except FileNotFoundError:
             return False
+
+
+class Arrivals:
+    """Contents on their way, as files of `temporary` that have no name of a content yet."""
+
+    def __init__(self, temporary: Path) -> None:
+        self._temporary = temporary
+        self.files: list[tuple[Path, str]] = []
+
+    def add(self, source: Readable, limit: int) -> tuple[int, Digests]:
+        """Take everything `source` gives; its size and digests. TooLarge beyond `limit` bytes."""
+        with disk_errors("content cannot be kept"):
+            fd, name = tempfile.mkstemp(dir=self._temporary)
+        try:
+            size, digests = _copy(source, fd, limit)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(fd)
+        self.files.append((Path(name), digests.sha256))
+        return size, digests
+
+    def sync(self) -> None:
+        """Have all of them on the disk for certain."""
+        if len(self.files) > _FEW:
+            sync_disk(self._temporary)
+            return
+        for file, _ in self.files:
+            fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+
+
+def _copy(source: Readable, fd: int, limit: int) -> tuple[int, Digests]:
+    hasher = Hasher()
+    size = 0
+    while data := source.read(CHUNK):
+        size += len(data)
+        if size > limit:
+            raise TooLarge(f"content is larger than {limit} bytes")
+        hasher.update(data)
+        with disk_errors("content cannot be kept"):
+            write_all(fd, data)
+    return size, hasher.digests()

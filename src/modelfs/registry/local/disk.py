@@ -5,6 +5,7 @@ Owns no state. A file appears under its final name only whole (temporary file, t
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import hashlib
 import os
@@ -72,6 +73,17 @@ def sync_directory(directory: Path) -> None:
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def sync_disk(directory: Path) -> None:
+    """Make everything written to the disk that `directory` is on durable, in one go."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if ctypes.CDLL(None, use_errno=True).syncfs(fd):
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code))
     finally:
         os.close(fd)
 

@@ -77,14 +77,15 @@ def _kept(
     members: Iterator[tuple[str, Readable]], name: str, blobs: Blobs, limit: int
 ) -> list[File]:
     files: list[File] = []
-    for path, source in members:
-        if fault := file_path_fault(path):
-            raise InvalidName(f"{name}: member cannot be a file, {fault}: {path!r}")
-        if len(files) == MEMBERS:
-            raise TooLarge(f"{name}: archive has more than {MEMBERS} files")
-        size, digests = blobs.add(source, limit)
-        limit -= size
-        files.append(File(path, size, None, digests))
+    with blobs.arriving() as arrivals:
+        for path, source in members:
+            if fault := file_path_fault(path):
+                raise InvalidName(f"{name}: member cannot be a file, {fault}: {path!r}")
+            if len(files) == MEMBERS:
+                raise TooLarge(f"{name}: archive has more than {MEMBERS} files")
+            size, digests = arrivals.add(source, limit)
+            limit -= size
+            files.append(File(path, size, None, digests))
     return files
 
 

@@ -86,7 +86,7 @@ class WritableLocalRegistry(LocalRegistry):
                 _create_model(store, parent, new[parent])
         owner, model, framework, slug, _ = ref.parts
         name = (owner, model, framework, slug)
-        tree = _tree(bundle.parts)
+        tree = _tree(bundle.uploads)
         if ref.parent in new:
             fields = _recorded(proposals.fields(ref.parent, new[ref.parent]), _INSTANCE)
             store.create_instance(*name, bundle=tree, fields=fields, notes=bundle.notes)
