@@ -1,4 +1,4 @@
-"""The command scripts/profile: where the time of one read, one stat and one open goes.
+"""The command scripts/profile: where the time of one read, one stat, one open or a cold read goes.
 
 Each operation is done a few thousand times in a new mount that is asked for every one of them, once
 for each means of looking: the clock and the kernel's count of the daemon's time, which disturb
@@ -24,13 +24,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import mounts, reading, report
+from benchmarks import mounts, reading, report, spending
 from benchmarks.mounts import Kind
 from benchmarks.planting import FILE, Sizes
 from benchmarks.stage import Mounted, Stage
 
 _SIZE = 4096
-_TICKS = os.sysconf("SC_CLK_TCK")
 _DEADLINE = 30.0
 # What waits for the next request, or for other threads, is no work.
 _WAITING = ("posix.readv", "'acquire'")
@@ -60,12 +59,18 @@ def main(root: Path, words: Sequence[str]) -> int:
         " passthrough, where each of them asks the daemon, and of one open of a cached file.",
     )
     parser.add_argument("--count", type=int, default=10_000, metavar="N", help="of each")
+    parser.add_argument(
+        "--cold", action="store_true", help="only what a cold read costs, and who spends that"
+    )
     options = parser.parse_args(words)
     folder = root / ".bench"
     folder.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix="profile-") as name:
         sizes = Sizes(large=max(1 << 26, options.count * _SIZE), many=(options.count,))
-        with Stage(root, Path(name), sizes) as stage:
+        with Stage(root, Path(name), Sizes() if options.cold else sizes) as stage:
+            if options.cold:
+                print("\n".join(report.aligned(spending.cold(stage))))
+                return 0
             for operation in _operations(options.count):
                 _show(stage, operation)
     return 0
@@ -156,10 +161,11 @@ def _mounted(stage: Stage, operation: Operation) -> Iterator[tuple[Mounted, Path
 
 def _times(stage: Stage, operation: Operation) -> list[tuple[str, str]]:
     with _mounted(stage, operation) as (mount, top):
-        before = _spent(mount.process)
+        before = spending.spent(mount.process)
         seconds = operation.run(top)
         user, system = (
-            after - sooner for after, sooner in zip(_spent(mount.process), before, strict=True)
+            after - sooner
+            for after, sooner in zip(spending.spent(mount.process), before, strict=True)
         )
     native = (stage.plain if operation.is_of_bytes else stage.tree)(operation.slug)
     local = operation.run(native)
@@ -172,12 +178,6 @@ def _times(stage: Stage, operation: Operation) -> list[tuple[str, str]]:
         ("the rest: the kernel between them, wake-ups, waiting for a core", rest),
     )
     return [(name, f"{value / operation.count * 1e6:.1f} µs") for name, value in rows]
-
-
-def _spent(process: int) -> tuple[float, float]:
-    """Seconds that a process has computed, and the kernel for it."""
-    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    return int(fields[11]) / _TICKS, int(fields[12]) / _TICKS
 
 
 def _calls(stage: Stage, operation: Operation) -> list[tuple[str, str]]:

@@ -51,7 +51,9 @@ class Stage:
         self.root = root
         self.directory = directory
         self.sizes = sizes
+        # Where the registry is served, and by which process.
         self.url = ""
+        self.server = 0
         self._numbers = itertools.count(1)
         self._planted: dict[str, Planted] = {}
         self._trees: dict[str, Path] = {}
@@ -163,7 +165,7 @@ class Stage:
                 self.url = found[1]
             return bool(self.url)
 
-        with self.running(words, is_ready, self.directory / "serve.log"):
+        with self.running(words, is_ready, self.directory / "serve.log") as self.server:
             yield
 
     @contextmanager

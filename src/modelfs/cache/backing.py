@@ -87,6 +87,17 @@ class Backing:
     def claim(self, block: int) -> bool:
         return locks.claim_block(self.fd, block)
 
+    def claim_blank(self, first: int, stop: int) -> bool:
+        """True if the blocks [first, stop) are ours to bring; False if any of them may not be."""
+        if self.map is None or not self.map.is_blank(first, stop):
+            return False
+        if not locks.claim_blocks(self.fd, first, stop):
+            return False
+        if self.map.is_blank(first, stop):
+            return True
+        self.release(first, stop)  # some have landed between the two
+        return False
+
     def release(self, first: int, stop: int) -> None:
         locks.release_blocks(self.fd, first, stop)
 

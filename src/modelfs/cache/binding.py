@@ -18,6 +18,7 @@ from modelfs.cache.crew import Crew
 from modelfs.cache.digestlog import Claim, DigestLog, Known
 from modelfs.cache.fetching import FOREIGN_PATIENCE, Fetcher, Job
 from modelfs.cache.keys import content_key, identity_hash, legible, private_key
+from modelfs.cache.readahead import Stretch
 from modelfs.errors import Error, Unavailable
 from modelfs.model import Digests
 from modelfs.waiting import DEADLINE, GaveWay
@@ -44,6 +45,7 @@ class Name:
         self.content: Content | None = None
         self._lock = threading.Lock()
         self._waiting: list[Waiter] = []
+        self._stretches: list[Stretch] = []
         self._is_binding = False
 
     @property
@@ -60,6 +62,18 @@ class Name:
                 return False
             self._is_binding = True
             return True
+
+    def keep(self, stretch: Stretch) -> Content | None:
+        """The content to fetch `stretch` of; while it is not known, the stretch is kept for it."""
+        with self._lock:
+            if self.content is None:
+                self._stretches.append(stretch)
+            return self.content
+
+    def take_stretches(self) -> list[Stretch]:
+        with self._lock:
+            stretches, self._stretches = self._stretches, []
+            return stretches
 
     def wanted(self) -> Waiter | None:
         """Who has waited longest."""
@@ -110,6 +124,11 @@ class Binder:
         content = name.content
         if content is not None:  # known by now; nobody else may come for those that wait
             self._show(name, content)
+
+    def look_ahead(self, name: Name, stretch: Stretch) -> None:
+        """Have the bytes of `stretch` fetched, at the latest when it is known what they are of."""
+        if (content := name.keep(stretch)) is not None:
+            self._fetcher.prefetch(content, name.source, stretch)
 
     def _bind(self, name: Name, since: float, buffer: memoryview) -> None:
         try:
@@ -183,6 +202,8 @@ class Binder:
     def _show(self, name: Name, content: Content) -> None:
         for waiter in name.show(content):
             self._fetcher.fetch(content, waiter)
+        for stretch in name.take_stretches():
+            self._fetcher.prefetch(content, name.source, stretch)
 
 
 def _close(body: Body) -> None:

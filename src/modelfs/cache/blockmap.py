@@ -143,10 +143,10 @@ class BlockMap:
             if proof == _proof(block, crc)
         ]
 
-    def is_blank(self, block: int) -> bool:
-        """True if there is nothing where the record of `block` would be."""
-        data = os.pread(self.fd, _RECORD.size, _START + _RECORD.size * block)
-        return data == bytes(_RECORD.size)
+    def is_blank(self, first: int, stop: int) -> bool:
+        """True if there is nothing where the records of the blocks [first, stop) would be."""
+        size = _RECORD.size * (stop - first)
+        return os.pread(self.fd, size, _START + _RECORD.size * first) == bytes(size)
 
     def forget(self, block: int) -> None:
         """Say that `block` is not here."""

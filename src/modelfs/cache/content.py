@@ -24,6 +24,7 @@ from modelfs.buffers import Buffers, Loan
 from modelfs.cache.backing import Backing
 from modelfs.cache.blockmap import BLOCK, Joined, block_count
 from modelfs.cache.keys import Check, disagreement, quick_sum, size_of
+from modelfs.cache.pace import Pace
 from modelfs.errors import Corrupt, Error, without_frames
 from modelfs.model import Digests
 from modelfs.waiting import DEADLINE
@@ -33,11 +34,6 @@ from modelfs.waiting import DEADLINE
 _HOLD_BLOCKS = (4 << 30) // BLOCK
 # Hashed in one go: few of them, as each has to come by the interpreter's lock.
 _PIECE = 4 << 20
-# What comes faster, in bytes a second, than a line of a gigabit brings comes from near by: then
-# processors are what is scarce, not the line.
-_FAST = 125e6
-# A shorter range says little of that: it was mostly waited for.
-_TELLING = (4 << 20) // BLOCK
 # So far hashing may stay behind, before what it reads is not in memory any more.
 _BEHIND = (1 << 30) // BLOCK
 
@@ -148,8 +144,8 @@ class Content:
         self.direct: deque[Waiter] = deque()
         self.is_direct = False
         self.window: Window | None = None
-        # How fast it came lately, in bytes a second; 0 while that is not known.
-        self._pace = 0.0
+        # How fast it comes.
+        self.pace = Pace()
         self._lock = threading.Lock()
         self._rejections = 0
         self._reset()
@@ -281,21 +277,6 @@ class Content:
         return backing is not None and not self._missing and not backing.is_whole
 
     @property
-    def is_near(self) -> bool:
-        """True if its bytes come faster than over a line of some distance."""
-        return self._pace > _FAST
-
-    @property
-    def missing(self) -> int:
-        """How many blocks have not come yet."""
-        return self._missing
-
-    def note_pace(self, blocks: int, missing: int, seconds: float) -> None:
-        """A range of `blocks` came in `seconds`; as many as `missing` had not come before it."""
-        if blocks >= _TELLING:
-            self._pace = (missing - self._missing) * BLOCK / max(seconds, 1e-9)
-
-    @property
     def is_proof_due(self) -> bool:
         """True if what has come of it should be hashed now, and nobody does that.
 
@@ -305,7 +286,7 @@ class Content:
         behind = self.blocks - self._missing - progress.block
         # Who hashes will see what has come before this was asked.
         return not progress.is_busy and (
-            not self._missing or 0 < self._pace <= _FAST or behind > _BEHIND
+            not self._missing or (self.pace.total and not self.pace.is_fast) or behind > _BEHIND
         )
 
     @property

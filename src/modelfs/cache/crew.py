@@ -49,7 +49,7 @@ class _Queued:
     group: str
     place: str
     is_urgent: bool
-    most: int
+    most: Callable[[], int] | None
     turn: Turn = field(default_factory=Turn)
     # Is it in one of the last places?
     is_brief: bool = False
@@ -112,16 +112,16 @@ class Crew:
         place: str = "",
         is_urgent: bool = True,
         delay: float = 0.0,
-        most: int = 0,
+        most: Callable[[], int] | None = None,
     ) -> None:
         """Have `task` done: before all that is not urgent, and not before `delay` seconds.
 
-        `most`, unless 0: only once fewer than that of its group are running.
+        `most`: only once fewer than that of its group are running; it takes no lock.
 
         Tasks of one `group` never keep those of others from beginning, however many there are,
         nor do those of one `place`.
         """
-        queued = _Queued(task, group, place, is_urgent, most or self._most_alike)
+        queued = _Queued(task, group, place, is_urgent, most)
         with self._changed:
             if delay:
                 due = time.monotonic() + delay
@@ -161,6 +161,7 @@ class Crew:
             self._threads.add(thread)
 
     def _run(self) -> None:
+        # Not a bytearray, which is filled with zeros while all other threads wait.
         pages = mmap.mmap(-1, BUFFER, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         buffer = memoryview(pages)
         while (found := self._next()) is not None:
@@ -240,10 +241,9 @@ class Crew:
     def _may_begin(self, queued: _Queued, load: _Load) -> bool:
         group, place = queued.group, queued.place
         alike = load.alike[group] if group else 0
-        if (
-            alike >= min(self._most_alike, queued.most)
-            or load.all[place] + _MODESTY * alike >= self._most
-        ):
+        if alike >= self._most_alike or load.all[place] + _MODESTY * alike >= self._most:
+            return False
+        if queued.most is not None and alike >= queued.most():
             return False
         if load.moving[place] >= self._workers:
             return False

@@ -25,6 +25,7 @@ from modelfs.cache.content import Content, Waiter, fail, runs
 from modelfs.cache.crew import Crew
 from modelfs.cache.direct import expect_end, fill, read_past
 from modelfs.cache.keys import legible
+from modelfs.cache.readahead import Stretch
 from modelfs.cache.settle import Settler
 from modelfs.cache.space import Room
 from modelfs.cache.store import Store
@@ -32,12 +33,6 @@ from modelfs.errors import Corrupt, Error, NoSpace, Unavailable
 from modelfs.waiting import Clock, GaveWay
 
 log = logging.getLogger(__name__)
-
-# One request brings at most 8 MiB, so that several connections share a long run; a run is cut
-# into four, but not into requests below 1 MiB.
-_PIECE_MOST, _PIECE_LEAST, _PIECES = 32, 4, 4
-# From near by more connections bring nothing more, and requests cost more than they hide.
-_PIECE_NEAR, _RANGES_NEAR = 64, 4
 
 # Another process is about to land the block: look often at first, then less.
 _POLL_FIRST, _POLL_MOST = 0.002, 0.05
@@ -62,6 +57,8 @@ class Job:
     is_wanted: bool
     # The answer to a request for exactly these blocks, if it has been made already.
     body: Body | None = None
+    # What the blocks are of that nobody waits for yet; it may have become more, or less.
+    stretch: Stretch | None = None
     # Since when, and how often, another process has been waited for.
     since: float = 0.0
     pause: float = _POLL_FIRST
@@ -121,9 +118,9 @@ class Fetcher:
         for first, stop in found:
             self._submit(Job(content, source, first, stop, is_wanted=True))
 
-    def prefetch(self, content: Content, source: Source, first: int, stop: int) -> None:
-        """Bring the blocks [first, stop) when there is nothing better to do."""
-        self._submit(Job(content, source, first, stop, is_wanted=False))
+    def prefetch(self, content: Content, source: Source, stretch: Stretch) -> None:
+        """Bring the blocks of `stretch` when there is nothing better to do."""
+        self._submit(Job(content, source, 0, 0, is_wanted=False, stretch=stretch))
 
     def run(
         self, job: Job, buffer: memoryview, on_taken: Callable[[], None] = lambda: None
@@ -135,6 +132,10 @@ class Fetcher:
             content = job.content
             if not job.is_wanted and not content.users:
                 return  # the reader has gone
+            if job.stretch is not None and content.backing is None:
+                # No file yet, or not any more: that is for those to settle who wait for bytes.
+                job.stretch.pause()
+                return
             if content.backing is None and content.is_small:
                 self._bring_whole(job, buffer, on_taken)
                 return
@@ -145,12 +146,13 @@ class Fetcher:
             if backing.is_whole:  # found finished, after somebody has begun to wait
                 self._serve(content, backing, content.accept(backing))
                 return
-            length = (job.stop - job.first) // _PIECES
-            longest = _PIECE_NEAR if content.is_near else _PIECE_MOST
-            most = min(max(length, _PIECE_LEAST), longest)
-            blocks, after = content.take(backing, job.first, job.stop, most)
+            first, stop, stretch = job.first, job.stop, job.stretch
+            if stretch is not None:
+                first, stop = stretch.first, stretch.stop
+            most = content.pace.blocks(stop - first)
+            blocks, after = content.take(backing, first, stop, most)
             on_taken()
-            if after < job.stop:
+            if stretch.advance(after) if stretch is not None else after < stop:
                 self._submit(replace(job, first=after, body=None))
             if blocks:
                 self._obtain(job, backing, blocks, buffer)
@@ -195,8 +197,12 @@ class Fetcher:
             if waiter.reader.is_misled:
                 fail([waiter], content.failure or misled())
             else:
-                waiter.left, waiter.is_done = 0, False
-                self.fetch(content, waiter)
+                self._fetch_anew(content, [waiter])
+
+    def _fetch_anew(self, content: Content, waiters: list[Waiter]) -> None:
+        for waiter in waiters:
+            waiter.left, waiter.is_done = 0, False
+            self.fetch(content, waiter)
 
     def lose(self, content: Content, backing: Backing) -> None:
         """Stop using a file that cannot be read any more."""
@@ -223,7 +229,7 @@ class Fetcher:
             place=job.content.place,
             is_urgent=job.is_wanted,
             delay=delay,
-            most=_RANGES_NEAR if job.content.is_near and not job.is_wanted else 0,
+            most=None if job.is_wanted else lambda: job.content.pace.connections,
         )
 
     def _backing(self, content: Content) -> Backing | None:
@@ -249,28 +255,42 @@ class Fetcher:
         content = job.content
         claimed: set[int] = set()
         left = set(blocks)
+        is_over = False
         with self._failing(content, backing, left), ExitStack() as held:
             held.callback(_release, backing, claimed)
-            foreign = []
-            for block in blocks:
-                crc = backing.recorded(block)
-                if crc is None:
-                    if not backing.claim(block):
-                        foreign.append(block)
-                        continue
-                    claimed.add(block)
-                    crc = backing.recorded(block)  # it may have landed between the two
-                    if crc is None:
-                        continue
-                    claimed.discard(block)
-                    backing.release(block, block + 1)
-                left.discard(block)
-                self._serve(content, backing, content.arrived(backing, block, (crc,)))
-            if foreign:
-                left.difference_update(foreign)
-                self._await_others(job, backing, foreign)
+            if backing.claim_blank(blocks[0], blocks[-1] + 1):
+                claimed.update(blocks)
+            else:
+                left.difference_update(self._look_again(job, backing, blocks, claimed))
             for first, stop in list(runs(sorted(claimed))):
                 self._download(job, backing, first, stop, buffer, claimed, left)
+            is_over = True
+        if is_over:  # what is left has not been brought, since nobody seemed to want it
+            self._fetch_anew(content, content.give_up(backing, left))
+
+    def _look_again(
+        self, job: Job, backing: Backing, blocks: list[int], claimed: set[int]
+    ) -> list[int]:
+        """Claim those of `blocks` that are on us to bring; all the others are seen to."""
+        content = job.content
+        foreign, here = [], []
+        for block in blocks:
+            crc = backing.recorded(block)
+            if crc is None:
+                if not backing.claim(block):
+                    foreign.append(block)
+                    continue
+                claimed.add(block)
+                crc = backing.recorded(block)  # it may have landed between the two
+                if crc is None:
+                    continue
+                claimed.discard(block)
+                backing.release(block, block + 1)
+            here.append(block)
+            self._serve(content, backing, content.arrived(backing, block, (crc,)))
+        if foreign:
+            self._await_others(job, backing, foreign)
+        return here + foreign
 
     @contextmanager
     def _failing(
@@ -306,8 +326,7 @@ class Fetcher:
         content = job.content
         start, end = first * BLOCK, min(stop * BLOCK, content.size)
         self._room.reserve(end - start)
-        came, landed = 0, 0
-        missing, begun = content.missing, time.monotonic()
+        came, landed, begun = 0, 0, time.monotonic()
 
         def moved(count: int) -> None:
             nonlocal came
@@ -325,6 +344,7 @@ class Fetcher:
             left.difference_update(range(at, after))
             self._serve(content, backing, content.arrived(backing, at, crcs))
 
+        content.pace.begin()
         try:
             with (
                 self._memory.take(BLOCK, content.place) as loan,
@@ -332,6 +352,8 @@ class Fetcher:
             ):
                 # One block first: it may be all that somebody waits for.
                 for view in _views(buffer, loan, end - start):
+                    if not job.is_wanted and not content.users:
+                        return  # the reader has gone
                     came = 0
                     try:
                         fill(body, view, moved)
@@ -342,8 +364,8 @@ class Fetcher:
                     if landed + came == end - start:
                         expect_end(body)
                     land(view)
-            content.note_pace(stop - first, missing, time.monotonic() - begun)
         finally:
+            content.pace.end(landed, time.monotonic() - begun)
             self._room.refund(end - start - landed)
 
     def _bring_whole(self, job: Job, buffer: memoryview, on_taken: Callable[[], None]) -> None:
@@ -408,19 +430,14 @@ class Fetcher:
             return
         pause = min(job.pause * 1.5, _POLL_MOST) if job.since else _POLL_FIRST
         for first, stop in runs(job.content.let_go(backing, blocks)):
-            again = replace(
-                job, first=first, stop=stop, is_wanted=True, body=None, since=since, pause=pause
-            )
-            self._submit(again, delay=pause)
+            again = Job(job.content, job.source, first, stop, is_wanted=True)
+            self._submit(replace(again, since=since, pause=pause), delay=pause)
 
     def _fetch_later(self, content: Content, waiters: list[Waiter], error: GaveWay) -> None:
         """Have those that still have time wait for their turn once more."""
         now = time.monotonic()
         fail([waiter for waiter in waiters if waiter.until <= now], error)
-        for waiter in waiters:
-            if waiter.until > now:
-                waiter.left, waiter.is_done = 0, False
-                self.fetch(content, waiter)
+        self._fetch_anew(content, [waiter for waiter in waiters if waiter.until > now])
 
     def _serve(self, content: Content, backing: Backing, waiters: list[Waiter]) -> None:
         """Give readers the bytes that `backing` has now."""

@@ -28,6 +28,11 @@ def claim_block(fd: int, block: int) -> bool:
     return try_lock(fd, _BLOCKS + block)
 
 
+def claim_blocks(fd: int, first: int, stop: int) -> bool:
+    """The same of the blocks [first, stop), all or none."""
+    return _set(fd, fcntl.F_WRLCK, _BLOCKS + first, stop - first)
+
+
 def release_block(fd: int, block: int) -> None:
     unlock(fd, _BLOCKS + block)
 

@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from modelfs.cache.backing import Backing
 from modelfs.cache.binding import Binder, Name
 from modelfs.cache.blockmap import BLOCK, block_count
-from modelfs.cache.content import Content, Reader, Waiter
+from modelfs.cache.content import Reader, Waiter
 from modelfs.cache.fetching import Fetcher, misled
 from modelfs.cache.readahead import ReadAhead
 from modelfs.errors import Corrupt
@@ -102,7 +102,7 @@ class CachedFile:
             self._binder.fetch(self._name, waiter)
         else:
             self._fetcher.fetch(content, waiter)
-            self._look_ahead(offset, stop)
+        self._look_ahead(offset, stop)
         return waiter.future
 
     @property
@@ -142,6 +142,7 @@ class CachedFile:
     def close(self) -> None:
         if not self._is_closed:
             self._is_closed = True
+            self._ahead.close()
             self._on_close(self._name)
             if not self._is_reader_shared:
                 # The descriptor goes with the last reader, not with the last reference to us.
@@ -178,14 +179,8 @@ class CachedFile:
         return backing.has(start // BLOCK, (stop - 1) // BLOCK + 1)
 
     def _look_ahead(self, start: int, stop: int) -> None:
-        wanted = self._ahead.note(start, stop)
-        content: Content | None = self._name.content
-        if wanted is None or content is None:
-            return
-        first, after = wanted[0] // BLOCK, block_count(wanted[1])
-        backing = content.backing
-        if backing is not None and not backing.has(first, after):
-            self._fetcher.prefetch(content, self._name.source, first, after)
+        if (stretch := self._ahead.note(start, stop)) is not None:
+            self._binder.look_ahead(self._name, stretch)
 
 
 def _wrong(name: Name) -> Corrupt:

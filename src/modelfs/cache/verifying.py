@@ -232,7 +232,7 @@ class Verifier:
 def _examined(fd: int, size: int, block_map: BlockMap, block: int) -> tuple[str, int]:
     expected = block_map.recorded(block)
     if expected is None:
-        return ("" if block_map.is_blank(block) else "its record is damaged"), 0
+        return ("" if block_map.is_blank(block, block + 1) else "its record is damaged"), 0
     data = os.pread(fd, min(BLOCK, size - block * BLOCK), block * BLOCK)
     return ("" if checksum(data) == expected else "it differs from its checksum"), len(data)
 
