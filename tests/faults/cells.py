@@ -24,8 +24,8 @@ from modelfs.config import Config, Mount
 from modelfs.errors import Error
 from modelfs.registry import credentials, kaggle, wriftai, wriftai_calls
 from modelfs.registry.base import Registry
-from modelfs.registry.http import Limits
 from modelfs.registry.kaggle_writing import WritableKaggleRegistry
+from modelfs.registry.retries import Limits
 from modelfs.registry.wriftai_writing import WritableWriftAIRegistry
 from polling import wait_for
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from modelfs.errors import Error
-from modelfs.registry.http import Http, Limits
+from modelfs.registry.http import Http
+from modelfs.registry.retries import Limits
 from security.leaks import Scan
 from sims import faults
 from sims.raw import RawServer, Request, Script, json_reply, redirect

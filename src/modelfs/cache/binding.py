@@ -13,12 +13,13 @@ from collections.abc import Callable
 
 from modelfs.bodies import Body, Source
 from modelfs.cache.blockmap import BLOCK
-from modelfs.cache.content import Content, Waiter, fail
+from modelfs.cache.content import Content
 from modelfs.cache.crew import Crew
 from modelfs.cache.digestlog import Claim, DigestLog, Known
 from modelfs.cache.fetching import FOREIGN_PATIENCE, Fetcher, Job
 from modelfs.cache.keys import content_key, identity_hash, legible, private_key
 from modelfs.cache.readahead import Stretch
+from modelfs.cache.waiters import Waiter, fail
 from modelfs.errors import Error, Unavailable
 from modelfs.model import Digests
 from modelfs.waiting import DEADLINE, GaveWay

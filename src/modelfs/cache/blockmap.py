@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import google_crc32c
 
@@ -167,3 +167,16 @@ class BlockMap:
 
 def _proof(block: int, crc: int) -> int:
     return crc ^ _DISGUISE ^ (block & 0xFFFFFFFF)
+
+
+def runs(blocks: Iterable[int]) -> Iterable[tuple[int, int]]:
+    """Ascending block numbers as half-open runs."""
+    first = stop = -1
+    for block in blocks:
+        if block != stop:
+            if first >= 0:
+                yield first, stop
+            first = block
+        stop = block + 1
+    if first >= 0:
+        yield first, stop

@@ -20,7 +20,7 @@ from modelfs.buffers import Buffers
 from modelfs.cache.backing import Backing
 from modelfs.cache.binding import Binder, Name
 from modelfs.cache.blockmap import BLOCK
-from modelfs.cache.content import Content, Reader, fail
+from modelfs.cache.content import Content
 from modelfs.cache.crew import Crew
 from modelfs.cache.digestlog import DigestLog, Known
 from modelfs.cache.directory import Directory, Space
@@ -38,6 +38,7 @@ from modelfs.cache.settle import Settler
 from modelfs.cache.space import Room, Usage
 from modelfs.cache.store import Store
 from modelfs.cache.verifying import Verification, Verifier
+from modelfs.cache.waiters import Reader, fail
 from modelfs.errors import NoSpace, Unavailable
 from modelfs.model import Digests
 from modelfs.waiting import Clock

@@ -13,21 +13,17 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future
-from dataclasses import dataclass
 
-from modelfs.bodies import Source
-from modelfs.buffers import Buffers, Loan
+from modelfs.buffers import Buffers
 from modelfs.cache.backing import Backing
-from modelfs.cache.blockmap import BLOCK, Joined, block_count
+from modelfs.cache.blockmap import BLOCK, Joined, block_count, runs
 from modelfs.cache.keys import Check, disagreement, quick_sum, size_of
 from modelfs.cache.pace import Pace
-from modelfs.errors import Corrupt, Error, without_frames
+from modelfs.cache.waiters import Waiter, Window, finish
+from modelfs.errors import Corrupt
 from modelfs.model import Digests
-from modelfs.waiting import DEADLINE
 
 # What may be left to hash while a reader waits for the last block: md5 does 0.7 GB/s on the
 # machine this was written on, and readers wait for 24 s at most.
@@ -36,68 +32,6 @@ _HOLD_BLOCKS = (4 << 30) // BLOCK
 _PIECE = 4 << 20
 # So far hashing may stay behind, before what it reads is not in memory any more.
 _BEHIND = (1 << 30) // BLOCK
-
-
-class Reader:
-    """What a reader has seen: the file that bytes have been given of."""
-
-    __slots__ = ("served",)
-
-    def __init__(self) -> None:
-        self.served: Backing | None = None
-
-    def serve(self, backing: Backing) -> bool:
-        """Note that it is given bytes of `backing`; False if it must not be given them.
-
-        Noted first: who finds that `backing` is bad looks then for those it was served to.
-        """
-        if backing is not self.served and self.is_misled:
-            return False
-        self.served = backing
-        return not backing.is_bad
-
-    @property
-    def is_misled(self) -> bool:
-        """True if it has been given bytes that turned out wrong; other bytes do not go with them"""
-        return self.served is not None and self.served.is_bad
-
-
-class Waiter:
-    """A reader that waits for the bytes [start, stop), and where it would get them from.
-
-    With `whole`, the size of the file, it waits for all of that before it gets them.
-    """
-
-    __slots__ = (
-        *("after", "first", "future", "is_done", "left", "reader", "source", "start", "stop"),
-        "until",
-    )
-
-    def __init__(
-        self, start: int, stop: int, source: Source, reader: Reader, whole: int = 0
-    ) -> None:
-        self.start = start
-        self.stop = stop
-        # The blocks that it waits for.
-        self.first = 0 if whole else start // BLOCK
-        self.after = block_count(whole or stop)
-        self.source = source
-        self.reader = reader
-        self.left = 0
-        self.is_done = False
-        # The reader has gone then.
-        self.until = time.monotonic() + DEADLINE
-        self.future: Future[bytes] = Future()
-        self.future.set_running_or_notify_cancel()  # cannot be cancelled: others wait as well
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """Bytes of a content from `start` on that are kept in memory, as `loan` allows."""
-
-    start: int
-    data: bytearray
-    loan: Loan
 
 
 class _Progress:
@@ -326,11 +260,11 @@ class Content:
             for block in blocks:
                 self._running.discard(block)
                 waiting += self._waiting.pop(block, [])
-            return _finish(waiting)
+            return finish(waiting)
 
     def give_up_all(self) -> list[Waiter]:
         with self._lock:
-            return self._finish_all() + _finish(self.direct)
+            return self._finish_all() + finish(self.direct)
 
     def hash_forward(
         self, backing: Backing, moved: Callable[[int], None], memory: Buffers
@@ -454,33 +388,4 @@ class Content:
     def _finish_all(self) -> list[Waiter]:
         waiting = [waiter for waiters in self._waiting.values() for waiter in waiters]
         self._waiting = {}
-        return _finish(waiting)
-
-
-def _finish(waiters: Iterable[Waiter]) -> list[Waiter]:
-    """Those of `waiters` that nobody has served yet; they are the caller's now, once each."""
-    found = []
-    for waiter in waiters:
-        if not waiter.is_done:
-            waiter.is_done = True
-            found.append(waiter)
-    return found
-
-
-def fail(waiters: Iterable[Waiter], error: Error) -> None:
-    without_frames(error)
-    for waiter in waiters:
-        waiter.future.set_exception(error)
-
-
-def runs(blocks: Iterable[int]) -> Iterable[tuple[int, int]]:
-    """Ascending block numbers as half-open runs."""
-    first = stop = -1
-    for block in blocks:
-        if block != stop:
-            if first >= 0:
-                yield first, stop
-            first = block
-        stop = block + 1
-    if first >= 0:
-        yield first, stop
+        return finish(waiting)

@@ -11,8 +11,9 @@ from collections.abc import Callable
 
 from modelfs.bodies import Body
 from modelfs.buffers import Buffers
-from modelfs.cache.content import Content, Waiter, Window, fail
+from modelfs.cache.content import Content
 from modelfs.cache.keys import Check, legible
+from modelfs.cache.waiters import Waiter, Window, fail
 from modelfs.errors import Corrupt, Error, Unavailable
 
 # Of a reader that goes on where the last request ended, and of any other.

@@ -20,8 +20,8 @@ from modelfs.bodies import Body, Source
 from modelfs.buffers import Buffers, Loan
 from modelfs.cache.arriving import Arrival
 from modelfs.cache.backing import Backing
-from modelfs.cache.blockmap import BLOCK, block_count
-from modelfs.cache.content import Content, Waiter, fail, runs
+from modelfs.cache.blockmap import BLOCK, block_count, runs
+from modelfs.cache.content import Content
 from modelfs.cache.crew import Crew
 from modelfs.cache.direct import expect_end, fill, read_past
 from modelfs.cache.keys import legible
@@ -29,6 +29,7 @@ from modelfs.cache.readahead import Stretch
 from modelfs.cache.settle import Settler
 from modelfs.cache.space import Room
 from modelfs.cache.store import Store
+from modelfs.cache.waiters import Waiter, fail
 from modelfs.errors import Corrupt, Error, NoSpace, Unavailable
 from modelfs.waiting import Clock, GaveWay
 

@@ -18,8 +18,8 @@ from typing import Protocol
 
 from modelfs.cache.backing import Backing
 from modelfs.cache.blocks import BlockCache
-from modelfs.cache.content import Reader
 from modelfs.cache.opened import CachedFile
+from modelfs.cache.waiters import Reader
 from modelfs.errors import Error, Interrupted, WrongState
 from modelfs.fs.nodes import Node, Origin
 from modelfs.waiting import Clock, Wait

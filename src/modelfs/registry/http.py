@@ -8,40 +8,28 @@ own lock.
 
 from __future__ import annotations
 
-import itertools
 import json
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
 
 from requests.structures import CaseInsensitiveDict
-from tenacity import (
-    RetryCallState,
-    Retrying,
-    retry_if_exception,
-    stop_after_attempt,
-    stop_before_delay,
-    wait_random_exponential,
-)
 
-from modelfs import __version__, waiting
+from modelfs import __version__
 from modelfs.errors import (
     Corrupt,
-    DeadlinePassed,
     Error,
-    TooManyRequests,
     Unavailable,
     Usage,
-    without_frames,
 )
 from modelfs.model import Part
 from modelfs.registry import addresses, connections, envelopes, patience, transfer, uploading
 from modelfs.registry.answers import Answer
+from modelfs.registry.retries import LIMITS, Attempt, Closed, Limits, Retries
 from modelfs.waiting import Clock
 
 log = logging.getLogger(__name__)
@@ -51,54 +39,6 @@ T = TypeVar("T")
 USER_AGENT = f"modelfs/{__version__}"
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MOST_REDIRECTS = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a client puts up with. Seconds and bytes.
-
-    `total` is for one call with all its retries; with what its caller adds it stays below
-    `waiting.DEADLINE`. `read` is for the next piece of an answer, and for all of its head. The
-    official client pages 200 names at a time; `document` is a hundred times what those need.
-    With three of ten requests failing, ten attempts all fail once in 170,000 calls; the first few
-    give up early on an answer that is lost, so that there is time for the others.
-
-    `connections` are to one host: 96 for bytes, should none of them come, and some for questions.
-    `submit` is for what is asked once and takes as long as it takes; `stall` for the storage to
-    say something about an upload whose bytes it has.
-    """
-
-    connect: float = 5.0
-    read: float = 10.0
-    total: float = 20.0
-    document: int = 16 << 20
-    attempts: int = 10
-    quick_tries: int = 4
-    first_wait: float = 0.2
-    longest_wait: float = 4.0
-    submit: float = 120.0
-    stall: float = 20.0
-    connections: int = 128
-
-
-LIMITS = Limits()
-
-
-@dataclass(frozen=True, slots=True)
-class _Try:
-    """One attempt of a call: until when it may take, and how long for each read.
-
-    `is_quick`: an answer that is late is given up earlier than `Limits.read`, to be asked for
-    again. `read`, unless 0, is instead of `Limits.read`.
-    """
-
-    deadline: float
-    is_quick: bool
-    read: float = 0.0
-
-
-class _Closed(TooManyRequests):
-    """The host wants more rest than this call has time."""
 
 
 class Http:
@@ -125,8 +65,8 @@ class Http:
         self._environ = environ
         self._limits = limits
         self._clock = clock
-        self._gates = patience.Gates(clock)
         self._closing = threading.Event()
+        self._retries = Retries(limits, clock, self._closing)
         self._pool = connections.Pool(limits.connections)
 
     def close(self) -> None:
@@ -141,14 +81,14 @@ class Http:
     ) -> dict[str, Any]:
         """The answer of POST `path` with `message`, both JSON objects."""
 
-        return self._retried(lambda this: self._asked(path, message, this), is_idempotent)
+        return self._retries.retried(lambda this: self._asked(path, message, this), is_idempotent)
 
     def submit(self, path: str, message: Mapping[str, object]) -> dict[str, Any]:
         """The same for work that takes long: asked once, whatever comes of it."""
         seconds = self._limits.submit
-        return self._asked(path, message, _Try(self._clock() + seconds, False, seconds))
+        return self._asked(path, message, Attempt(self._clock() + seconds, False, seconds))
 
-    def _asked(self, path: str, message: Mapping[str, object], this: _Try) -> dict[str, Any]:
+    def _asked(self, path: str, message: Mapping[str, object], this: Attempt) -> dict[str, Any]:
         with self._post(path, message, this) as answer:
             document = answer.document(self._limits.document, this.deadline)
         try:
@@ -171,33 +111,33 @@ class Http:
         """
         total = self._limits.total if is_idempotent else self._limits.submit
 
-        def once(this: _Try) -> object:
+        def once(this: Attempt) -> object:
             if not is_idempotent:
-                this = _Try(this.deadline, False, total)
+                this = Attempt(this.deadline, False, total)
             with self._asking(method, path, message, this) as answer:
                 if answer.status >= 300:
                     raise Corrupt(f"{answer.host} sent no answer, but {answer.status}")
                 content = answer.content(self._limits.document, this.deadline)
             return envelopes.parsed(content, answer.host) if content.strip() else None
 
-        return self._retried(once, is_idempotent, total)
+        return self._retries.retried(once, is_idempotent, total)
 
     def locate(self, path: str, message: Mapping[str, object]) -> str:
         """The address that POST `path` with `message` redirects to. It is a secret."""
 
-        def once(this: _Try) -> str:
+        def once(this: Attempt) -> str:
             with self._post(path, message, this) as answer:
                 if answer.status not in _REDIRECTS:
                     raise Corrupt(f"{answer.host} sent no address of a file, but {answer.status}")
                 return addresses.redirected(answer.url, answer.headers.get("Location", ""))
 
-        return self._retried(once, is_idempotent=True)
+        return self._retries.retried(once, is_idempotent=True)
 
-    def _post(self, path: str, message: Mapping[str, object], this: _Try) -> Answer:
+    def _post(self, path: str, message: Mapping[str, object], this: Attempt) -> Answer:
         return self._asking("POST", path, message, this)
 
     def _asking(
-        self, method: str, path: str, message: Mapping[str, object] | None, this: _Try
+        self, method: str, path: str, message: Mapping[str, object] | None, this: Attempt
     ) -> Answer:
         headers, body = {"Accept": "application/json"}, None
         if message is not None:
@@ -226,7 +166,7 @@ class Http:
             start,
             stop,
             clock=self._clock,
-            pause=self._pause,
+            pause=self._retries.pause,
             patience=self._limits.total,
         )
         body.open()
@@ -235,7 +175,7 @@ class Http:
     def get(self, url: str, headers: Mapping[str, str]) -> Answer:
         """GET `url`, following redirects; any answer but a complaint that may be retried."""
 
-        def once(this: _Try) -> Answer:
+        def once(this: Attempt) -> Answer:
             answer = self._followed(url, headers, this)
             if answer.status in (200, 206) or transfer.is_expired(answer.status):
                 return answer
@@ -250,9 +190,9 @@ class Http:
                 answer.close()
             raise Corrupt(f"{answer.host} sent no bytes, but {answer.status}")
 
-        return self._retried(once, is_idempotent=True)
+        return self._retries.retried(once, is_idempotent=True)
 
-    def _followed(self, url: str, headers: Mapping[str, str], this: _Try) -> Answer:
+    def _followed(self, url: str, headers: Mapping[str, str], this: Attempt) -> Answer:
         seen = {url}
         while True:
             answer = self._send("GET", url, headers, this)
@@ -270,7 +210,7 @@ class Http:
         """Send the file `fd` to an upload's address, which the API gave; see `uploading`."""
 
         def sent(count: int) -> None:
-            self._sleep(0)
+            self._retries.sleep(0)
             progress(count)
 
         uploading.Upload(
@@ -278,15 +218,15 @@ class Http:
             part,
             fd,
             progress=sent,
-            pause=self._pause,
-            is_lasting=lambda error: isinstance(error, _Closed | connections.Final),
+            pause=self._retries.pause,
+            is_lasting=lambda error: isinstance(error, Closed | connections.Final),
             is_new=is_new,
         ).run()
 
     def _put(
         self, url: str, headers: Mapping[str, str], body: Iterable[bytes] | None
     ) -> uploading.Reply:
-        this = _Try(self._clock() + self._limits.total, False, self._limits.stall)
+        this = Attempt(self._clock() + self._limits.total, False, self._limits.stall)
         document: object = None
         with self._send("PUT", url, headers, this, body, is_signed=True) as answer:
             self._note_refusal(answer)
@@ -304,14 +244,14 @@ class Http:
         method: str,
         url: str,
         headers: Mapping[str, str],
-        this: _Try,
+        this: Attempt,
         body: bytes | Iterable[bytes] | None = None,
         *,
         is_signed: bool = False,
     ) -> Answer:
         """Send a request; one to a signed address needs no credentials and gets none."""
         host = addresses.shown(url)
-        self._wait_for(host, this.deadline)
+        self._retries.wait_for(host, this.deadline)
         fields = CaseInsensitiveDict(
             {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **headers}
         )
@@ -322,7 +262,7 @@ class Http:
         proxy = addresses.proxy_for(url, self._environ)
         begun = self._clock()
         left = max(this.deadline - begun, 0.001)
-        quick = self._gates.quick(host) if this.is_quick else left
+        quick = self._retries.gates.quick(host) if this.is_quick else left
         read = this.read or min(self._limits.read, quick, left)
         with connections.converted(host):
             reply = self._pool.send(
@@ -337,7 +277,7 @@ class Http:
         answer = Answer(reply, url, host, self._clock)
         if reply.status_code not in (429, 503):
             # How long bytes take to be sent says nothing of how quick its answers are.
-            self._gates.answered(host, 0.0 if is_signed else self._clock() - begun)
+            self._retries.gates.answered(host, 0.0 if is_signed else self._clock() - begun)
         return answer
 
     def _authorities(self) -> bool | str:
@@ -374,80 +314,7 @@ class Http:
             if asked is None:
                 asked = patience.reset_after(answer.headers.get("x-ratelimit-reset"), now)
             if answer.status == 429 or asked is not None:
-                self._gates.refused(answer.host, asked)
-
-    # Trying again
-
-    def _retried(
-        self, once: Callable[[_Try], T], is_idempotent: bool, total: float | None = None
-    ) -> T:
-        """What `once` gives, tried again where that is safe and may help."""
-        total = self._limits.total if total is None else total
-        deadline = self._clock() + total
-        tries = itertools.count()
-
-        def attempt() -> T:
-            is_quick = is_idempotent and next(tries) < self._limits.quick_tries
-            try:
-                return once(_Try(deadline, is_quick))
-            except Error as exc:
-                without_frames(exc)
-                raise
-
-        def is_worth_it(error: BaseException) -> bool:
-            if isinstance(error, _Closed | connections.Final | waiting.GaveWay):
-                return False
-            if not isinstance(error, Unavailable):
-                return False
-            return is_idempotent or isinstance(error, connections.NotSent | TooManyRequests)
-
-        retrying = Retrying(
-            retry=retry_if_exception(is_worth_it),
-            wait=self._wait_before,
-            stop=stop_after_attempt(self._limits.attempts) | stop_before_delay(total),
-            sleep=self._sleep,
-            before_sleep=_log_retry,
-            reraise=True,
-        )
-        try:
-            return retrying(attempt)
-        except Error as exc:
-            without_frames(exc)
-            raise
-
-    def _wait_before(self, state: RetryCallState) -> float:
-        """Seconds before the next attempt; after a 429 the gate of the host knows."""
-        if state.outcome is not None and isinstance(state.outcome.exception(), TooManyRequests):
-            return 0.0
-        # Full jitter: clients that failed together do not come back together.
-        return wait_random_exponential(self._limits.first_wait, self._limits.longest_wait)(state)
-
-    def _wait_for(self, host: str, deadline: float) -> None:
-        """Wait until `host` may be asked; raise TooManyRequests at once if that is too late."""
-        delay = self._gates.delay(host)
-        while delay:
-            if self._clock() + delay >= deadline:
-                raise _Closed(f"{host} asks to be left alone for {delay:.0f} s")
-            self._sleep(delay)
-            delay = self._gates.delay(host, has_waited=True)
-        if self._clock() >= deadline:
-            raise DeadlinePassed(f"no answer of {host} within {self._limits.total:g} s")
-
-    def _pause(self, losses: int) -> None:
-        """Wait a little before a body is resumed, longer after more losses in a row."""
-        longest = min(self._limits.longest_wait, self._limits.first_wait * 2 ** (losses - 1))
-        self._sleep(patience.jittered(longest))
-
-    def _sleep(self, seconds: float) -> None:
-        if (turn := waiting.turn()) and turn.is_over:
-            raise waiting.GaveWay("nothing came, and others waited for that place")
-        if self._closing.wait(seconds):
-            raise connections.Final("the registry's client is closed")
-
-
-def _log_retry(state: RetryCallState) -> None:
-    if state.outcome is not None:
-        log.debug("attempt %d failed: %s", state.attempt_number, state.outcome.exception())
+                self._retries.gates.refused(answer.host, asked)
 
 
 class _Storage:

@@ -40,7 +40,8 @@ from modelfs.refs import Ref, name_fault
 from modelfs.registry import frameworks, listed, metadata, replies
 from modelfs.registry.base import Body
 from modelfs.registry.credentials import Credentials, Login
-from modelfs.registry.http import LIMITS, Http, Limits
+from modelfs.registry.http import Http
+from modelfs.registry.retries import LIMITS, Limits
 from modelfs.registry.transfer import RangeBody
 from modelfs.waiting import Clock
 

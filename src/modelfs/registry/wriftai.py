@@ -19,7 +19,8 @@ from modelfs.registry import replies
 from modelfs.registry import wriftai_documents as written
 from modelfs.registry.base import Body
 from modelfs.registry.credentials import Credentials
-from modelfs.registry.http import LIMITS, Http, Limits
+from modelfs.registry.http import Http
+from modelfs.registry.retries import LIMITS, Limits
 from modelfs.registry.wriftai_calls import Calls, Reply, check_size, is_name, is_number
 
 log = logging.getLogger(__name__)

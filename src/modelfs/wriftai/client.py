@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from types import TracebackType
 
 from modelfs.registry import credentials
-from modelfs.registry.http import Http, Limits
+from modelfs.registry.http import Http
+from modelfs.registry.retries import Limits
 from modelfs.registry.wriftai import API, base_url
 from modelfs.registry.wriftai_calls import Calls
 from modelfs.wriftai.authenticated_user import AuthenticatedUser

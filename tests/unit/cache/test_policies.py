@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from cache_sources import content, digests
-from modelfs.cache.blockmap import BLOCK, BlockMap, blank, block_count, checksum
-from modelfs.cache.content import runs
+from modelfs.cache.blockmap import BLOCK, BlockMap, blank, block_count, checksum, runs
 from modelfs.cache.digestlog import DigestLog, Known
 from modelfs.cache.evict import Stored, excess, victims, with_slack
 from modelfs.cache.keys import (

@@ -21,7 +21,8 @@ from conftest import wait_for
 from modelfs import errors, waiting
 from modelfs.registry import connections
 from modelfs.registry.base import Body
-from modelfs.registry.http import Http, Limits
+from modelfs.registry.http import Http
+from modelfs.registry.retries import Limits
 from sims import faults
 from sims.raw import (
     DROP,

@@ -15,8 +15,9 @@ from contract.writing import INSTANCE, Sender, edited, part
 from modelfs.errors import Error, Exists, Forbidden, InvalidName, Unavailable
 from modelfs.model import NOTES, Bundle, Document, Part
 from modelfs.registry.base import WritableRegistry
-from modelfs.registry.http import Http, Limits
+from modelfs.registry.http import Http
 from modelfs.registry.kaggle_writing import WritableKaggleRegistry
+from modelfs.registry.retries import Limits
 from modelfs.server.app import Settings, running
 from sims.raw import RawServer, Request, Script, json_reply
 from sims.relay import Relay

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from modelfs.errors import Corrupt, Unavailable, Usage
-from modelfs.registry.http import Http, Limits
+from modelfs.registry.http import Http
+from modelfs.registry.retries import Limits
 from sims import faults
 from sims.raw import RawServer, Request, Script, json_reply, redirect
 

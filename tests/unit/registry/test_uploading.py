@@ -20,7 +20,8 @@ import pytest
 from modelfs.errors import Corrupt, Expired, TooManyRequests, Unavailable
 from modelfs.model import Digests, Part
 from modelfs.registry import connections
-from modelfs.registry.http import Http, Limits
+from modelfs.registry.http import Http
+from modelfs.registry.retries import Limits
 from sims.faults import HTML, digest_header
 from sims.raw import DROP, RESET, STALL, RawServer, Request, Script, json_reply, reply
 

@@ -34,8 +34,8 @@ from modelfs.registry import open_registry, wriftai
 from modelfs.registry.base import Registry, WritableRegistry
 from modelfs.registry.caching import CachingRegistry
 from modelfs.registry.credentials import bearer
-from modelfs.registry.http import Limits
 from modelfs.registry.patience import reset_after
+from modelfs.registry.retries import Limits
 from modelfs.registry.shelf import Shelf
 from modelfs.registry.wriftai_writing import WritableWriftAIRegistry
 from modelfs.waiting import wait
