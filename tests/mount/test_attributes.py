@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import stat
@@ -117,8 +118,14 @@ def test_an_unknown_attribute_is_none(shown: Mounted, path: str, name: str) -> N
 
 
 def test_what_is_no_file_has_no_attributes(shown: Mounted) -> None:
-    for path in ("", "alice", f"{BASE}/1", "alice/bert/model-metadata.json", f"{BASE}/1/NOTES"):
+    for path in ("alice", f"{BASE}/1", "alice/bert/model-metadata.json", f"{BASE}/1/NOTES"):
         assert [] == os.listxattr(shown.path / path), path
+
+
+def test_the_mountpoint_tells_what_is_going_on(shown: Mounted) -> None:
+    assert ["user.modelfs.gauges"] == os.listxattr(shown.path)
+    told = json.loads(os.getxattr(shown.path, "user.modelfs.gauges"))
+    assert {"files", "transfers", "buffers", "buffers_total"} <= set(told)
 
 
 def test_df_tells_the_space_of_the_cache(shown: Mounted) -> None:

@@ -257,7 +257,7 @@ class Fetcher:
         claimed: set[int] = set()
         left = set(blocks)
         is_over = False
-        with self._failing(content, backing, left), ExitStack() as held:
+        with self._failing(job, backing, left), ExitStack() as held:
             held.callback(_release, backing, claimed)
             if backing.claim_blank(blocks[0], blocks[-1] + 1):
                 claimed.update(blocks)
@@ -294,10 +294,9 @@ class Fetcher:
         return here + foreign
 
     @contextmanager
-    def _failing(
-        self, content: Content, backing: Backing | None, left: Collection[int]
-    ) -> Iterator[None]:
+    def _failing(self, job: Job, backing: Backing | None, left: Collection[int]) -> Iterator[None]:
         """Tells those who wait for the blocks in `left` when they cannot be brought."""
+        content = job.content
         try:
             yield
         except (OSError, NoSpace) as exc:
@@ -306,12 +305,18 @@ class Fetcher:
         except GaveWay as exc:
             self._fetch_later(content, content.give_up(backing, left), exc)
         except Error as exc:
-            fail(content.give_up(backing, left), exc)
+            self._failed(job, content.give_up(backing, left), exc)
         except Exception as exc:
             error = Unavailable(f"fetching failed: {type(exc).__name__}: {exc}")
             error.__cause__ = exc
-            fail(content.give_up(backing, left), error)
+            self._failed(job, content.give_up(backing, left), error)
             raise
+
+    def _failed(self, job: Job, waiters: list[Waiter], error: Error) -> None:
+        """Tell those who wait for this source; who has another one, has that tried."""
+        fail([waiter for waiter in waiters if waiter.source is job.source], error)
+        others = [waiter for waiter in waiters if waiter.source is not job.source]
+        self._fetch_anew(job.content, others)
 
     def _download(
         self,
@@ -375,7 +380,7 @@ class Fetcher:
         if not content.take_whole():
             return
         on_taken()
-        with self._failing(content, None, (0,)):
+        with self._failing(job, None, (0,)):
             with self._store.arrival(content.key) as arrival:
                 if not arrival.claim():
                     self._await_others(job, None, [0])

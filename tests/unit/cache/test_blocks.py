@@ -136,6 +136,29 @@ def test_a_failure_reaches_those_who_wait_and_not_the_next(cache: BlockCache) ->
         assert data[:10] == file.fetch(0, 10).result(WAIT)
 
 
+@pytest.mark.parametrize("size", [10, 3 * BLOCK])
+def test_a_failure_does_not_reach_who_has_the_bytes_from_elsewhere(
+    cache: BlockCache, size: int
+) -> None:
+    data = content(size)
+    told = digests(data, "md5")
+    bad, good = FakeSource(data, told), FakeSource(data, told)
+    bad.refusal = Unavailable("no answer")
+    bad.gate.clear()
+    bad.on_request = lambda _: bad.gate.wait(WAIT)
+    with (
+        cache.open("one", size, told, bad) as file,
+        cache.open("same elsewhere", size, told, good) as other,
+    ):
+        failing = file.fetch(0, size)
+        wait_for(lambda: bad.requests)
+        waiting = other.fetch(0, size)
+        bad.gate.set()
+        with pytest.raises(Unavailable, match="no answer"):
+            failing.result(WAIT)
+        assert data == waiting.result(WAIT)
+
+
 def test_what_landed_before_a_failure_stays(cache: BlockCache) -> None:
     data = content(4 * BLOCK)
     source = FakeSource(data)
