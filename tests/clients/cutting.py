@@ -60,13 +60,18 @@ class Cutting:
         # Wakes the thread in accept(), which closing alone does not.
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        with self._lock:
-            sockets, threads = list(self._sockets), list(self._threads)
-        for end in sockets:
+        # Who accepts ends first: then there are no more of either.
+        self._join(self._threads[0])
+        for end in self._sockets:
             _end(end)
-        for thread in threads:
-            thread.join(10)
-            assert not thread.is_alive()
+        for thread in self._threads:
+            self._join(thread)
+        for end in self._sockets:
+            end.close()
+
+    def _join(self, thread: threading.Thread) -> None:
+        thread.join(_IDLE)
+        assert not thread.is_alive()
 
     def _spawn(self, target: object, *arguments: object) -> None:
         thread = threading.Thread(target=target, args=arguments, daemon=True)  # type: ignore[arg-type]
@@ -118,10 +123,12 @@ class Cutting:
 
 
 def _end(end: socket.socket) -> None:
-    """Close in both directions; what was sent before still arrives."""
+    """End both directions; what was sent before still arrives.
+
+    It is not closed: another thread may be about to wait in recv() for this number, which would be
+    given to the next socket.
+    """
     try:
-        # Wakes the other thread, which may wait in recv() on the same socket.
         end.shutdown(socket.SHUT_RDWR)
     except OSError:
-        pass  # it is closed already
-    end.close()
+        pass  # the other side has ended it

@@ -35,7 +35,13 @@ START, STOP = 300_000, 310_000
 WAYS = ("whole", "part", "mapped")
 _RANDOM = random.Random(23)
 CONTENT = {way: _RANDOM.randbytes(SIZE) for way in WAYS}
-MODEL = Model("alice", "faulty", (Instance("other", "it", (Version(CONTENT),)),))
+GOOD = {"whole": _RANDOM.randbytes(SIZE)}
+
+
+def model(files: dict[str, bytes]) -> Model:
+    return Model("alice", "faulty", (Instance("other", "it", (Version(files),)),))
+
+
 VERSION = "alice/faulty/other/it/1"
 TOKEN = "KGAT_canary_of_the_mount"
 # One of each kind: the matrix of the clients has all statuses, and all that Retry-After may say.
@@ -76,8 +82,8 @@ def result(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     folder = tmp_path_factory.mktemp(request.param)
     with ExitStack() as stack:
         servers = {
-            kind: stack.enter_context(Kaggle([MODEL], token=TOKEN, user="alice"))
-            for kind in ("good", *KINDS)
+            kind: stack.enter_context(Kaggle([model(files)], token=TOKEN, user="alice"))
+            for kind, files in {"good": GOOD, **dict.fromkeys(KINDS, CONTENT)}.items()
         }
         names = {kind: f"r{number}" for number, kind in enumerate(servers)}
         specs = [f"{names[kind]}=kaggle+{server.url}" for kind, server in servers.items()]
@@ -113,7 +119,8 @@ def measured(mount: Mounted, servers: dict[str, Kaggle], roots: dict[str, Path])
     for kind in KINDS:
         servers[kind].storage = faults_bytes.ALL[kind]
     found.during = read(cells, as_is=True)
-    found.good = read([("good", "whole")], as_is=True)["good", "whole"]
+    [told] = read_all([("whole", roots["good"] / VERSION / "whole", 0, SIZE)])
+    found.good = RIGHT if told == hashlib.sha256(GOOD["whole"]).hexdigest() else told
     for kind in KINDS:
         servers[kind].storage = faults.good
 

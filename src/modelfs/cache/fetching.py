@@ -31,7 +31,7 @@ from modelfs.cache.space import Room
 from modelfs.cache.store import Store
 from modelfs.cache.waiters import Waiter, fail
 from modelfs.errors import Corrupt, Error, NoSpace, Unavailable
-from modelfs.waiting import Clock, GaveWay
+from modelfs.waiting import DEADLINE, Clock, GaveWay
 
 log = logging.getLogger(__name__)
 
@@ -431,7 +431,9 @@ class Fetcher:
         """Look again soon for blocks that another process is fetching, if somebody waits."""
         now = time.monotonic()
         since = job.since or now
-        if now - since > FOREIGN_PATIENCE:
+        # Who must not be served past the cache has no better way than to wait.
+        patience = DEADLINE if job.content.is_proven_first else FOREIGN_PATIENCE
+        if now - since > patience:
             self._divert(job.content, job.content.give_up(backing, blocks))
             return
         pause = min(job.pause * 1.5, _POLL_MOST) if job.since else _POLL_FIRST
