@@ -149,7 +149,9 @@ def test_a_read_only_disk_fails_no_read(make_cache, small_disk: Path) -> None:
     cache = make_cache(directory=small_disk / "cache")
     load(cache, "before")
     assert cache.settle(WAIT)
-    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    remount = ["mount", "-o", "remount,ro", str(small_disk)]
+    # A thread of the cache may not have let go of the file yet.
+    wait_for(lambda: not subprocess.run(remount, check=False, capture_output=True).returncode, WAIT)
     source = load(cache, "f", seed=1)
     assert source.delivered >= SIZE
     assert 0 == load(cache, "before").delivered
