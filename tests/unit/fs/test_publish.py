@@ -65,7 +65,8 @@ def hold(desk: Desk, call: str) -> threading.Event:
 def assert_published(studio: Studio, version: Ref = DRAFT, creations: int = 1) -> None:
     assert creations == studio.desk.held.creations
     assert Version(FILES, NOTES) == studio.desk.held.versions[version]
-    assert not studio.staging.path(DRAFT).exists()
+    # It is no draft any more a moment before it is gone.
+    wait_for(lambda: not studio.staging.path(DRAFT).exists(), WAIT)
 
 
 # The trigger.

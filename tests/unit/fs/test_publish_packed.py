@@ -32,7 +32,7 @@ def desk() -> Desk:
 def assert_published(studio: Studio, files: dict[str, bytes], version: str = "1") -> None:
     assert 1 == studio.desk.held.creations
     assert Version(files, NOTES) == studio.desk.held.versions[DRAFT.parent.child(version)]
-    assert not studio.staging.path(DRAFT).exists()
+    wait_for(lambda: not studio.staging.path(DRAFT).exists(), WAIT)
 
 
 def test_many_small_files_are_one_upload(studio: Studio) -> None:
@@ -114,7 +114,8 @@ def test_an_archive_goes_on_where_it_was_after_a_restart(make_studio: MakeStudio
     studio.stop()
     studio.desk.hook = lambda name, moment: None
     studio = make_studio()
-    wait_for(lambda: not studio.staging.is_draft(DRAFT), WAIT)
+    # It is no draft any more a moment before it is gone.
+    wait_for(lambda: not studio.staging.path(DRAFT).exists(), WAIT)
     assert_published(studio, MANY)
     (upload,) = studio.desk.held.uploads.values()
     assert len(upload.data) == studio.desk.received[ARCHIVE]
