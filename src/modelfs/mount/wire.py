@@ -136,10 +136,6 @@ class Init:
         return cls(minor, ahead, flags)
 
     @property
-    def has_readdirplus(self) -> bool:
-        return bool(self.flags & InitFlag.DO_READDIRPLUS)
-
-    @property
     def has_passthrough(self) -> bool:
         return bool(self.flags & InitFlag.PASSTHROUGH)
 

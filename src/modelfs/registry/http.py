@@ -9,13 +9,12 @@ own lock.
 from __future__ import annotations
 
 import json
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any
 
 from requests.structures import CaseInsensitiveDict
 
@@ -31,10 +30,6 @@ from modelfs.registry import addresses, connections, envelopes, patience, transf
 from modelfs.registry.answers import Answer
 from modelfs.registry.retries import LIMITS, Attempt, Closed, Limits, Retries
 from modelfs.waiting import Clock
-
-log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 USER_AGENT = f"modelfs/{__version__}"
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})

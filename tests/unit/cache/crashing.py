@@ -15,12 +15,11 @@ import os
 import shutil
 import sys
 import threading
-import traceback
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from cache_sources import FakeSource, content, digests
+from forked import WRONG, begin, changes, status
 from modelfs.cache import BlockCache, store
 from modelfs.cache.blockmap import BLOCK
 from modelfs.cache.keys import is_key
@@ -33,8 +32,7 @@ BUDGET = 7 * BLOCK
 WAIT = 60.0
 
 _EVENTS = {"open", "os.rename", "os.remove", "os.truncate", "os.mkdir", "os.utime", "fcntl.fcntl"}
-_CHANGES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
-_DIED, _DIED_DROPPING, _WRONG = 9, 8, 1
+_DIED, _DIED_DROPPING = 9, 8
 
 
 class Death:
@@ -52,9 +50,7 @@ class Death:
         return self._pwrite(fd, data, offset)
 
     def _audit(self, name: str, arguments: tuple[object, ...]) -> None:
-        if name not in _EVENTS:
-            return
-        if name == "open" and not (isinstance(arguments[2], int) and arguments[2] & _CHANGES):
+        if not changes(_EVENTS, name, arguments):
             return
         is_dropping = name == "os.remove" and is_key(Path(str(arguments[0])).stem)
         self._step(_DIED_DROPPING if is_dropping else _DIED)
@@ -143,23 +139,6 @@ def check(directory: Path) -> None:
     cache.stop()
 
 
-def in_child(work: Callable[[], None]) -> int:
-    """A child that does `work`; its process id."""
-    child = os.fork()
-    if not child:
-        try:
-            work()
-        except BaseException:
-            traceback.print_exc()
-            os._exit(_WRONG)
-        os._exit(0)
-    return child
-
-
-def status(child: int) -> int:
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
 def die(directory: Path, steps: int) -> int:
     """How a child ended that had so many steps; exits if anything is wrong then."""
     ready, told = os.pipe()
@@ -169,14 +148,14 @@ def die(directory: Path, steps: int) -> int:
         os.close(ended)
         watch(directory, told, end)
 
-    watcher = in_child(watched)
+    watcher = begin(watched)
     os.close(told)
     os.read(ready, 1)
-    code = status(in_child(partial(live, directory, steps)))
+    code = status(begin(partial(live, directory, steps)))
     for fd in (ready, end, ended):
         os.close(fd)
-    codes = [code, status(watcher), status(in_child(partial(check, directory)))]
-    if code == _WRONG or any(codes[1:]):
+    codes = [code, status(watcher), status(begin(partial(check, directory)))]
+    if code == WRONG or any(codes[1:]):
         sys.exit(f"after a death at step {steps}: {codes}")
     return code
 

@@ -16,12 +16,11 @@ import os
 import shutil
 import sys
 import threading
-import traceback
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from drafting import DRAFT, NOTES, WAIT, Studio
+from forked import WRONG, begin, changes, status
 from modelfs.fs import material, packing
 from modelfs.fs.drafts import State
 from modelfs.fs.nodes import identity
@@ -31,8 +30,7 @@ from sims.desk import Desk, Version
 FILES = {"a.bin": b"a" * 3000, "dir/b.bin": b"b" * 1500, "empty": b""}
 
 _EVENTS = {"open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.link", "os.utime"}
-_CHANGES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
-_DIED, _WRONG = 9, 1
+_DIED = 9
 
 
 class Death:
@@ -53,11 +51,8 @@ class Death:
                 os._exit(_DIED)
 
     def _audit(self, name: str, arguments: tuple[object, ...]) -> None:
-        if name not in _EVENTS:
-            return
-        if name == "open" and not (isinstance(arguments[2], int) and arguments[2] & _CHANGES):
-            return
-        self.step()
+        if changes(_EVENTS, name, arguments):
+            self.step()
 
 
 def live(directory: Path, steps: int, archive: str) -> None:
@@ -103,20 +98,6 @@ def _never(start: int, stop: int) -> object:
     raise AssertionError("the registry was asked for bytes")
 
 
-def in_child(work: Callable[[], None]) -> int:
-    """The exit status of a child that does `work`."""
-    child = os.fork()
-    if not child:
-        try:
-            work()
-        except BaseException:
-            traceback.print_exc()
-            os._exit(_WRONG)
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    return os.waitstatus_to_exitcode(status)
-
-
 def main(root: Path, stride: int, how: str) -> None:
     steps, deaths = 1 - stride, 0
     archive = "archive.zip" if how == "packed" else ""
@@ -126,9 +107,9 @@ def main(root: Path, stride: int, how: str) -> None:
         directory.mkdir()
         # The second death wanders through the recovery; the third life has none.
         lives = (steps, steps * 7 % 61 + 1, 0)
-        codes = [in_child(partial(live, directory, n, archive)) for n in lives]
+        codes = [status(begin(partial(live, directory, n, archive))) for n in lives]
         deaths += codes.count(_DIED)
-        if _WRONG in codes or in_child(partial(check, directory)):
+        if WRONG in codes or status(begin(partial(check, directory))):
             sys.exit(f"after a death at step {steps}: {codes}")
         shutil.rmtree(directory)
         if codes[0] == 0:

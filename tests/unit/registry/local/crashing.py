@@ -19,6 +19,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine, event
 
+from forked import changes
 from modelfs.errors import NotFound
 from modelfs.refs import Ref
 from modelfs.registry.local import Bundle, LocalRegistry, Store, UploadedFile
@@ -36,7 +37,6 @@ NEW = NewVersion("notes", f"sha256:{'0' * 64}", {"prediction": {"input": {}, "ou
 
 # What the operating system is asked for that changes a directory or a file.
 _EVENTS = {"open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.chmod", "os.truncate"}
-_CHANGES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 
 class Death:
@@ -56,11 +56,8 @@ class Death:
             os._exit(9)
 
     def _audit(self, name: str, arguments: tuple[object, ...]) -> None:
-        if name not in _EVENTS:
-            return
-        if name == "open" and not (isinstance(arguments[2], int) and arguments[2] & _CHANGES):
-            return
-        self.step()
+        if changes(_EVENTS, name, arguments):
+            self.step()
 
     def _dying_fsync(self, fd: int) -> None:
         self.step()
