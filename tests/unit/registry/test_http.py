@@ -13,6 +13,7 @@ import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from email.utils import formatdate
 
 import pytest
@@ -621,6 +622,31 @@ def test_who_waits_for_a_server_that_says_nothing_can_be_freed(serve, way, is_be
         thread.join(30)
         assert time.monotonic() - begun < 20
     assert [connections.Final if way == "closed" else waiting.GaveWay] == ends
+
+
+def test_who_asks_while_a_client_is_closed_waits_for_nothing(serve) -> None:
+    """Neither one who is connecting then, nor one who comes later."""
+    server, unasked = serve(lambda request: [STALL]), serve(lambda request: [STALL])
+    limits = replace(SLOW, quick_tries=0)
+
+    def ask(http: Http, number: int) -> type[errors.Error]:
+        time.sleep(number / 1000)  # before, meanwhile and after
+        with pytest.raises(errors.Unavailable) as caught:
+            fetched(http, server.url, 0, len(CONTENT))
+        return caught.type
+
+    begun = time.monotonic()
+    with ThreadPoolExecutor(32) as threads:
+        for _ in range(5):
+            with client(server, limits=limits) as http:
+                asked = [threads.submit(ask, http, number) for number in range(32)]
+                time.sleep(0.016)
+            assert {connections.Final} == {each.result(30) for each in asked}
+    with client(unasked, limits=limits) as http:
+        http.close()
+        assert connections.Final == ask(http, 0)
+    assert [] == unasked.requests
+    assert time.monotonic() - begun < 40
 
 
 def test_one_host_gets_no_more_connections_than_that(serve) -> None:
