@@ -44,7 +44,7 @@ class Config:
     registries: tuple[Mount, ...] = (Mount("", "kaggle"),)
     cache_dir: Path = field(default_factory=lambda: platformdirs.user_cache_path("modelfs"))
     state_dir: Path = field(default_factory=lambda: platformdirs.user_state_path("modelfs"))
-    cache_size: int = 50 * GIB
+    cache_size: int = 50 * 10**9
     # Room on the cache's disk that is left to others.
     cache_floor: int = 1 * GIB
     # What all bytes on their way may take up in memory.

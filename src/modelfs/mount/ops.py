@@ -37,8 +37,8 @@ _SHORTLY = 1
 _ORDINARY = {errno.ENOENT, errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR}
 _ORDINARY |= {errno.ENODATA, errno.ELOOP, errno.EXDEV}
 
-# What every directory lists first. Not by number 0, with which the C library lists nothing; this one
-# says, as libfuse's does, that the number is not told.
+# What every directory lists first. Not by number 0, with which the C library lists nothing; this
+# one says, as libfuse's does, that the number is not told.
 _NOT_TOLD = 0xFFFFFFFF
 _DOTS = ((".", Kind.DIRECTORY, _NOT_TOLD), ("..", Kind.DIRECTORY, _NOT_TOLD))
 
