@@ -104,12 +104,13 @@ class BlockCache:
         self._settler = Settler(self._store, self._directory)
         # Hashing is what it does: as much as one processor of many.
         self._prover = Crew(max(1, (os.cpu_count() or 1) // 4), "cache-prover")
-        self._memory = memory or Buffers()
+        # Also for others who have bytes on their way.
+        self.memory = memory or Buffers()
         self._fetcher = Fetcher(
             self._store,
             self._room,
             self._crew,
-            self._memory,
+            self.memory,
             clock,
             self._settler,
             self._learn,
@@ -251,7 +252,7 @@ class BlockCache:
     @property
     def gauges(self) -> dict[str, int]:
         """What is going on, in numbers: all but the last two are 0 when nothing is."""
-        memory = self._memory.gauges
+        memory = self.memory.gauges
         transfers, queued = self._crew.load
         return {
             "files": len(self._names),

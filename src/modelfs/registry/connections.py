@@ -100,6 +100,8 @@ class _Watched:
 
         The standard library's own has the time-out for all of `data`, which a slow line exceeds.
         """
+        if turn := waiting.turn():
+            turn.waits(self.cut)
         idle = self._sock.gettimeout()
         view = memoryview(data).cast("B")
         self._sock.settimeout(SENDING)
