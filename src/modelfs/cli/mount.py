@@ -48,8 +48,12 @@ class _Octal(click.ParamType[int]):
 )
 @click.option("--offline", "is_offline", is_flag=True, help="Never ask the registry.")
 @click.option("-f", "--foreground", is_flag=True, help="Stay; log to standard error.")
-@click.option("--cache-dir", metavar="DIR", help="Where downloaded bytes are kept.")
-@click.option("--cache-size", metavar="SIZE", help="How many of them, say 50GB.")
+@click.option(
+    "--cache-dir",
+    metavar="DIR",
+    help="Where downloaded bytes are kept.  [default: ~/.cache/modelfs]",
+)
+@click.option("--cache-size", metavar="SIZE", help="How many of them.  [default: 50GB]")
 @click.option(
     "--buffer-memory",
     metavar="SIZE",
@@ -64,13 +68,14 @@ class _Octal(click.ParamType[int]):
     type=click.Choice(["auto", "on", "off"]),
     default="auto",
     show_default=True,
-    help="Let the kernel itself read cached files: where it can, or fail, or never.",
+    help="Let the kernel itself read cached files: where it can, or else fail, or never.",
 )
 @click.option(
     "--verify",
     type=click.Choice(VERIFY),
-    help="Hand out bytes as they come, the last of a file when all agree with the CRC-32C that came"
-    " with them; or with the MD5 or SHA-256; or none before that.  [default: quick]",
+    help="What readers wait for. quick: the last bytes of a file, for all of it to agree with the"
+    " CRC-32C that came with it; complete: the same with its MD5 or SHA-256; first: all bytes, for"
+    " that.  [default: quick]",
 )
 @click.option(
     "--no-watchdog",
@@ -111,10 +116,12 @@ def mount(
     extra: tuple[str, ...],
     verbose: bool,
 ) -> int:
-    """Mount a model registry at MOUNTPOINT, an empty directory.
+    """Mount a model registry at MOUNTPOINT.
 
-    Returns when the mount serves. With several --registry NAME=SPEC each is a directory of its
-    name. Nothing is downloaded, and nobody is asked, before something looks.
+    MOUNTPOINT is an empty directory; it is made if it is not there. Returns when the mount serves;
+    what goes wrong from then on is in a log file, which `modelfs status` names. With several
+    --registry NAME=SPEC each is a directory of its name. Nothing is downloaded, and nobody is
+    asked, before something looks.
     """
     from modelfs.mount import binding, keeping, records, session
     from modelfs.mount import mountpoint as points

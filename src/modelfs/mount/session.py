@@ -102,7 +102,7 @@ def serve(config: Config, options: Options, path: Path, ready: Callable[[], None
     if not config.is_deleting:  # single names of versions disappear there, and nowhere else
         loop.overlay = Overlay(operations, passthrough, lambda: loop.reply, look)
     record = Record(config.state_dir, path)
-    record.write(_shown(config, parts))
+    record.write(_shown(config, parts), options.log_file)
     heart = Heart(Pulse(lambda: loop.progress), options.patience)
 
     def end() -> None:

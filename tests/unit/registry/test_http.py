@@ -501,6 +501,39 @@ def test_an_answer_that_is_none_is_told(serve, script, kind, message):
         http.call("v1/x", {})
 
 
+@pytest.mark.parametrize(
+    "fields", [{}, {"Content-Length": str(1 << 40)}, {"Transfer-Encoding": "chunked"}]
+)
+def test_an_answer_without_an_end_is_given_up_after_so_much(serve, fields):
+    sent = 0
+
+    def answer(request: Request) -> Script:
+        nonlocal sent
+        yield head(200, fields)
+        piece = b'"x": 1, ' * 1000
+        if "Transfer-Encoding" in fields:
+            piece = b"%x\r\n%s\r\n" % (len(piece), piece)
+        yield b"1\r\n{\r\n" if "Transfer-Encoding" in fields else b"{"
+        while True:
+            yield piece
+            sent += len(piece)
+
+    server = serve(answer)
+    with client(server) as http, pytest.raises(errors.Corrupt, match="too much: more than 100000"):
+        http.call("v1/x", {})
+    # And what the sockets of both sides hold.
+    assert sent < 32 << 20
+
+
+@pytest.mark.parametrize("value", [b"[],", b"{},", b"0,"])
+def test_a_document_of_very_many_values_is_not_read(serve, value):
+    body = b'{"a": [' + value * 500_000 + b"0]}"
+    server = serve(lambda request: reply(200, body))
+    told = pytest.raises(errors.Corrupt, match="too much: more than 500000 values")
+    with client(server, limits=Limits()) as http, told:
+        http.call("v1/x", {})
+
+
 def test_a_message_is_one_line_without_control_characters(serve):
     text = "no\n\x1b[31msuch\tthing" + "x" * 1000
     server = serve(lambda request: json_reply({"code": 404, "message": text}, 404))
