@@ -48,6 +48,8 @@ PATIENT = replace(
 )
 # The same, where the first answer never comes.
 STALLED = replace(PATIENT, read=20, quick_tries=1)
+# What many small files are sent as.
+ARCHIVE = "archive.zip"
 PACES = {"": FAST, "patient": PATIENT, "stalled": STALLED}
 # For the slowest operation of all, with many at a time on two cores that do something else, too.
 LONGEST = 120.0
@@ -164,6 +166,7 @@ def hasty(paces: Mapping[str, Limits] = PACES, pages: int = 50) -> Iterator[None
             client,
             license_name="MIT",
             has_first_notes=True,
+            archive=ARCHIVE,
             identity=f"kaggle+{base}",
             has_login=True,
         )

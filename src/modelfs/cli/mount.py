@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from modelfs.cli.options import registry_options, settings
 from modelfs.cli.reporting import report
-from modelfs.config import VERIFY
+from modelfs.config import VERIFY, Config
 from modelfs.errors import Error
+
+if TYPE_CHECKING:
+    from modelfs.mount.session import Options
 
 
 class _Octal(click.ParamType[int]):
@@ -123,8 +127,7 @@ def mount(
     --registry NAME=SPEC each is a directory of its name. Nothing is downloaded, and nobody is
     asked, before something looks.
     """
-    from modelfs.mount import binding, keeping, records, session
-    from modelfs.mount import mountpoint as points
+    from modelfs.mount import records, session
     from modelfs.mount.passthrough import Choice
 
     config = settings(
@@ -153,14 +156,21 @@ def mount(
         log_file=None if foreground else log_file,
         extra=tuple(word for text in extra for word in text.split(",") if word),
     )
+    return _begin(config, options, path, is_verbose=verbose)
+
+
+def _begin(config: Config, options: Options, path: Path, *, is_verbose: bool) -> int:
+    """Serve at `path`: to the end, or in the background where there is a file to log to."""
+    from modelfs.mount import binding, keeping, mountpoint, session
+
     binding.load()
-    points.prepare(path)
+    mountpoint.prepare(path)
     keeping.make_directories(config)
-    if foreground:
-        session.log_to(None, is_verbose=verbose)
+    log_file = options.log_file
+    session.log_to(log_file, is_verbose=is_verbose)
+    if log_file is None:
         session.serve(config, options, path, ready=lambda: None)
         return 0
-    session.log_to(log_file, is_verbose=verbose)
     return session.in_background(
         lambda ready: report(lambda: session.serve(config, options, path, ready)), path, log_file
     )

@@ -99,16 +99,17 @@ class Creation:
                 course.progress.note = str(exc)
                 may_exist = True
             except Error as exc:
+                # What was asked for before may have been done meanwhile, and be in the way; or who
+                # stands between us and the registry refuses what it has done.
+                if found := self._found() if may_exist else self._found_at_once():
+                    return found
                 if isinstance(exc, InvalidName | TooLarge):
                     self._trust_no_archive()
-                # What was asked for before may have been done meanwhile, and be in the way.
-                if may_exist and (found := self._found()):
-                    return found
                 self._forget_asking()
                 raise
         raise Unavailable(f"the registry did not create the version: {course.progress.note}")
 
-    def difference(self, version: Ref) -> Comparison:
+    def difference(self, version: Ref, tries: int | None = None) -> Comparison:
         """How a version differs from what was sent, once its list of files grows no more."""
         parts, documents = self._bundle().parts, self._course.journal.documents
         reworded = self._registry.traits.reworded
@@ -118,7 +119,7 @@ class Creation:
         count = 0
         while True:
             try:
-                manifest = self._course.ask(lambda: self._registry.manifest(version), None)
+                manifest = self._course.ask(lambda: self._registry.manifest(version), tries)
             except NotFound:
                 manifest = Manifest(is_final=False)
             self.manifest = manifest
@@ -149,16 +150,16 @@ class Creation:
                 return found
         return None
 
-    def _found(self) -> Ref | None:
+    def _found(self, tries: int | None = None) -> Ref | None:
         """The version that is what we asked for, among those that were not there before.
 
         Raises WrongState for one of which that cannot be said.
         """
-        for name in self._versions(None):
+        for name in self._versions(tries):
             if name in (self._course.journal.before or ()):
                 continue
             version = self._registry.canonical(self._course.ref.parent.child(name))
-            found = self.difference(version)
+            found = self.difference(version, tries)
             if found.is_same and found.has_same_notes:
                 return version
             if found.is_same or found.is_settling:
@@ -169,6 +170,15 @@ class Creation:
                     " yours, and publish again if it is not"
                 )
         return None
+
+    def _found_at_once(self) -> Ref | None:
+        """The same, as far as a registry tells that has just refused: that is what to say, then."""
+        try:
+            return self._found(tries=1)
+        except Interrupted:
+            raise
+        except Error:
+            return None
 
     def _trust_no_archive(self) -> None:
         """What went wrong may be the archive: the next attempt sends each file by itself."""
