@@ -269,12 +269,25 @@ class Local:
 
     # Files.
 
-    def open(self, ref: Ref, path: str, flags: int, mode: int | None = None) -> LocalHandle:
-        """Open a file; with `mode`, make it first. What is written is told to whom it concerns."""
+    def open(
+        self,
+        ref: Ref,
+        path: str,
+        flags: int,
+        mode: int | None = None,
+        *,
+        is_passing: bool = False,
+    ) -> LocalHandle:
+        """Open a file; with `mode`, make it first. What is written is told to whom it concerns.
+
+        `is_passing`: to be read and written by the kernel itself, if it is a file to be sent. Of
+        what means something by being written, and of what is written to at any time, it is not.
+        """
         keep = os.O_ACCMODE | os.O_EXCL | os.O_TRUNC | os.O_SYNC | os.O_DSYNC
         ours = flags & keep | os.O_NOFOLLOW | os.O_CLOEXEC
         is_new = mode is not None
         watcher = self._watcher(ref, path, is_new=is_new) if is_written(flags) else None
+        unseen = self._staging.unseen if is_passing else None
         try:
             with self._making(ref, path) if is_new else nullcontext():
                 how = ours | os.O_CREAT if is_new else ours & ~os.O_EXCL
@@ -285,7 +298,23 @@ class Local:
             if watcher is not None:
                 watcher.closed()
             raise
-        return LocalHandle(fd, watcher)
+        is_offered = unseen is not None and unseen.can_tell and self._is_sent(ref, path)
+        if not is_written(flags):
+            return LocalHandle(fd, None, is_offered=is_offered)
+        handle = LocalHandle(fd, watcher, unseen, is_offered=is_offered)
+        if is_offered:
+            try:
+                handle.expose()
+                self.publisher.check_writable(ref)  # else it was frozen before we were seen
+            except BaseException:
+                handle.close()
+                raise
+        return handle
+
+    def _is_sent(self, ref: Ref, path: str) -> bool:
+        """True for a file that is published as it is."""
+        documents = self.registry.traits.documents_of(ref)
+        return bool(path) and path not in documents and not is_junk(path)
 
     def _watcher(self, ref: Ref, path: str, *, is_new: bool) -> Watcher | None:
         """Who is told of changes; nobody, of what is never sent: editors keep such files open."""

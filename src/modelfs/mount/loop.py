@@ -138,7 +138,8 @@ class SessionLoop:
         current = self._current
         if current.reply is None:
             is_lookup = current.opcode == wire.Op.LOOKUP
-            current.reply = wire.Reply(current.node, wire.is_of_link(current.node), is_lookup)
+            is_link, is_passing = wire.is_of_link(current.node), self._passthrough.is_on
+            current.reply = wire.Reply(current.node, is_link, is_lookup, is_passing=is_passing)
         return current.reply
 
     @property
@@ -395,6 +396,8 @@ class SessionLoop:
         reply = self.reply
         self._open_files.add(node, handle)
         reply.backing = self._passthrough.opened(node, reply.offer)
+        if reply.answered is not None:
+            reply.answered(bool(reply.backing))
 
     def _released(self, node: int, handle: int) -> None:
         self._open_files.remove(node, handle)

@@ -72,6 +72,8 @@ def serve(config: Config, options: Options, path: Path, ready: Callable[[], None
     # A signal that comes while we mount is kept until then: libfuse's handlers would swallow it,
     # in whatever thread. Those that start here never take one.
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    # A lease of ours that somebody breaks (see fs.unseen) is of no interest to us.
+    signal.signal(signal.SIGIO, signal.SIG_IGN)
     allocator.restrain()
     warn_of_hasty_kernel()
     passthrough = Passthrough(options.passthrough, config.cache_dir)
@@ -86,6 +88,7 @@ def serve(config: Config, options: Options, path: Path, ready: Callable[[], None
         parts.deletions,
         executor=parts.changers,
         wait=loop.wait,
+        reply=lambda: loop.reply,
     )
     uid = os.getuid() if options.uid < 0 else options.uid
     gid = os.getgid() if options.gid < 0 else options.gid

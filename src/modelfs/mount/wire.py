@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import enum
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -168,7 +169,8 @@ class Reply:
 
     `valid` is for how many seconds the kernel may keep a name and its attributes (None: what
     libfuse says); `flags` are OpenFlags to add; `offer` is a descriptor that has all bytes of the
-    file that is opened, `backing` what the kernel calls it if it takes the offer.
+    file that is opened, `backing` what the kernel calls it if it takes the offer; `answered` is told
+    whether it does, before anybody has the file open.
     """
 
     # What is asked about, by the kernel's number.
@@ -179,7 +181,10 @@ class Reply:
     is_lookup: bool = False
     valid: int | None = None
     flags: int = 0
+    # Does the kernel take offers?
+    is_passing: bool = False
     offer: int | None = None
+    answered: Callable[[bool], None] | None = None
     backing: int = 0
     # The published version whose directory a LOOKUP has found.
     published: Place | None = None
@@ -217,10 +222,11 @@ def patch(opcode: int, body: memoryview, reply: Reply) -> None:
         _ENTRY_VALID.pack_into(body, _ENTRY_VALID_AT, reply.valid, reply.valid, 0, 0)
     elif opcode == Op.GETATTR and reply.valid is not None and len(body) == _ATTR_SIZE:
         _ATTR_VALID.pack_into(body, 0, reply.valid, 0)
-    elif opcode == Op.OPEN and reply.backing and len(body) == _OPEN_SIZE:
+    elif opcode in (Op.OPEN, Op.CREATE) and reply.backing:
         # The kernel takes none of the flags about its cache with this one.
         flags = OpenFlag.PASSTHROUGH | reply.flags & OpenFlag.NOFLUSH
-        _OPEN_FLAGS.pack_into(body, _OPEN_FLAGS_AT, flags, reply.backing)
+        place = _OPEN_FLAGS_AT if opcode == Op.OPEN else _ENTRY_SIZE + _OPEN_FLAGS_AT
+        _OPEN_FLAGS.pack_into(body, place, flags, reply.backing)
     elif opcode in (Op.OPEN, Op.OPENDIR) and reply.flags and len(body) == _OPEN_SIZE:
         flags, _ = _OPEN_FLAGS.unpack_from(body, _OPEN_FLAGS_AT)
         _OPEN_FLAGS.pack_into(body, _OPEN_FLAGS_AT, flags | reply.flags, 0)
