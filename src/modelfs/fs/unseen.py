@@ -1,10 +1,10 @@
 """Files of drafts that are written to without our being asked, as the kernel does it by itself.
 
 Who has such a file open, or mapped, cannot be refused a write any more: so nothing is published of
-a draft in which there is one, and this is what knows. A mapping outlives the descriptors it was made
-from, and nobody is told of its end; but the disk is asked: it grants a read lease on a file only
-while nobody has it open for writing, by whatever way. What a mount before this one has left behind,
-for whoever still has its files open, is found in the same way.
+a draft in which there is one, and this is what knows. A mapping outlives the descriptors that it
+was made from, and nobody is told of its end; but the disk can be asked: it grants a read lease on a
+file only while nobody has it open for writing, by whatever way. Who still has files open by a mount
+before this one is found in the same way.
 
 Owns a descriptor of each such file, by which its present name is known. One lock, for the table of
 them; what they are is asked of the disk without it.
@@ -17,11 +17,13 @@ import fcntl
 import os
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 # Anybody but us: the disk has to tell of files that are not ours as well.
 _SOMEBODY = 65534
+_LOOK_AGAIN = 0.01
 
 
 class Unseen:
@@ -95,6 +97,13 @@ class Unseen:
             elif status.st_nlink > 1:
                 found.append(name)  # nobody knows where its other names are
         return found
+
+    def wait(self, directory: Path, seconds: float, pause: Callable[[float], None]) -> str:
+        """Wait until there is none in a directory; one that is left after so many seconds."""
+        end = time.monotonic() + seconds
+        while (found := self.within(directory)) and time.monotonic() < end:
+            pause(_LOOK_AGAIN)
+        return found[0] if found else ""
 
     def _forget(self, fd: int) -> None:
         with self._lock:

@@ -6,9 +6,9 @@ flush (empty), write, flush, release; so what counts is a flush of something tha
 the flush before. No lock: the kernel's calls for one descriptor come one after the other, and two
 that race tell the same thing twice.
 
-Where the kernel takes the writes to the disk by itself, we are asked about none of them. That a file
-was written to is then seen by its attributes when a descriptor of it is closed, and as long as it can
-be written to `Unseen` knows of it.
+Where the kernel takes the writes to the disk by itself, we are asked about none of them. That a
+file was written to is then seen by its attributes, when a descriptor of it is closed; as long as it
+can be written to, `Unseen` knows of it.
 """
 
 from __future__ import annotations

@@ -169,8 +169,8 @@ class Reply:
 
     `valid` is for how many seconds the kernel may keep a name and its attributes (None: what
     libfuse says); `flags` are OpenFlags to add; `offer` is a descriptor that has all bytes of the
-    file that is opened, `backing` what the kernel calls it if it takes the offer; `answered` is told
-    whether it does, before anybody has the file open.
+    file that is opened, `backing` what the kernel calls it if it takes the offer; whether it does
+    is told to `answered`, before anybody has the file open.
     """
 
     # What is asked about, by the kernel's number.
