@@ -7,7 +7,7 @@ file only while nobody has it open for writing, by whatever way. Who still has f
 before this one is found in the same way.
 
 Owns a descriptor of each such file, by which its present name is known. One lock, for the table of
-them; what they are is asked of the disk without it.
+them, held while the system is asked what they are, which takes microseconds and no I/O.
 """
 
 from __future__ import annotations
@@ -18,12 +18,15 @@ import os
 import tempfile
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 # Anybody but us: the disk has to tell of files that are not ours as well.
 _SOMEBODY = 65534
 _LOOK_AGAIN = 0.01
+# Of what was closed, so many are looked at with each close: more than one, lest they pile up.
+_AT_ONCE = 3
 
 
 class Unseen:
@@ -32,8 +35,9 @@ class Unseen:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._lock = threading.Lock()
-        # Whether it is open, as far as we know, by our descriptor; else it is mapped at most.
-        self._files: dict[int, bool] = {}
+        # By our descriptors: what is open, as far as we know; and what may still be mapped.
+        self._open: set[int] = set()
+        self._closed: deque[int] = deque()
         self.can_tell = False
 
     def start(self, drafts: Iterable[Path]) -> None:
@@ -43,17 +47,17 @@ class Unseen:
             return
         for draft in drafts:
             for path in _files(draft):
-                fd = _open(path)
-                if fd is None:
-                    continue
-                if is_written(fd):
-                    self._files[fd] = False
-                else:
+                fd = _opened(path)
+                if fd is not None and is_written(fd):
+                    self._closed.append(fd)
+                elif fd is not None:
                     os.close(fd)
 
     def stop(self) -> None:
         with self._lock:
-            files, self._files = list(self._files), {}
+            files = [*self._open, *self._closed]
+            self._open.clear()
+            self._closed.clear()
         for fd in files:
             os.close(fd)
 
@@ -64,39 +68,44 @@ class Unseen:
         """
         ours = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
         with self._lock:
-            self._files[ours] = True
+            self._open.add(ours)
         return ours
 
     def remove(self, ours: int) -> None:
         """Who was given the file has closed it; what is mapped of it may still be written to."""
-        is_mapped = is_written(ours)
         with self._lock:
-            if is_mapped and ours in self._files:
-                self._files[ours] = False
-                return
-            is_there = self._files.pop(ours, None) is not None
-        if is_there:
-            os.close(ours)
+            if ours not in self._open:
+                return  # `stop` has closed it
+            self._open.remove(ours)
+            # In its last moment it is still open: then with one of the next.
+            self._closed.append(ours)
+            closed = [self._closed.popleft() for _ in range(min(_AT_ONCE, len(self._closed)))]
+            self._sort(closed)
+
+    def _sort(self, closed: Iterable[int]) -> None:
+        """Let go of what is not written to any more; under the lock, by calls that do no I/O."""
+        for fd in closed:
+            if os.fstat(fd).st_nlink and is_written(fd):
+                self._closed.append(fd)
+            else:
+                os.close(fd)
 
     def within(self, directory: Path) -> list[str]:
         """The files in a directory that may be written to past us, by their paths there."""
         with self._lock:
-            files = list(self._files.items())
-        top = f"{os.path.realpath(directory)}/" if files else ""
-        found: list[str] = []
-        for fd, is_open in files:
-            if not is_open and not is_written(fd):
-                self._forget(fd)
-                continue
-            try:
-                status, name = os.fstat(fd), os.readlink(f"/proc/self/fd/{fd}")
-            except OSError:
-                continue  # closed meanwhile
-            if status.st_nlink and name.startswith(top):
-                found.append(name.removeprefix(top))
-            elif status.st_nlink > 1:
-                found.append(name)  # nobody knows where its other names are
-        return found
+            closed, self._closed = self._closed, deque()
+            self._sort(closed)
+            files = [*self._open, *self._closed]
+            if not files:
+                return []
+            found = [(os.fstat(fd).st_nlink, os.readlink(f"/proc/self/fd/{fd}")) for fd in files]
+        top = f"{os.path.realpath(directory)}/"
+        # Of what has several names, nobody knows where the others are.
+        return [
+            name.removeprefix(top)
+            for links, name in found
+            if links > 1 or (links and name.startswith(top))
+        ]
 
     def wait(self, directory: Path, seconds: float, pause: Callable[[float], None]) -> str:
         """Wait until there is none in a directory; one that is left after so many seconds."""
@@ -104,12 +113,6 @@ class Unseen:
         while (found := self.within(directory)) and time.monotonic() < end:
             pause(_LOOK_AGAIN)
         return found[0] if found else ""
-
-    def _forget(self, fd: int) -> None:
-        with self._lock:
-            is_there = self._files.get(fd) is False and self._files.pop(fd) is False
-        if is_there:
-            os.close(fd)
 
 
 def is_written(fd: int) -> bool:
@@ -157,7 +160,7 @@ def _files(directory: Path) -> Iterator[str]:
             continue
 
 
-def _open(path: str) -> int | None:
+def _opened(path: str) -> int | None:
     try:
         return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as exc:
