@@ -24,6 +24,7 @@ import pytest
 
 from modelfs.fs import asking
 from modelfs.fs.unseen import Unseen, is_written
+from modelfs.fs.writing import LocalHandle
 from mounting import Mounted
 from polling import wait_for
 from published import BASE, SETTLE, held, settled, state, status
@@ -145,19 +146,21 @@ def test_a_draft_is_written_and_read_without_the_daemon(mount: Mounted, draft: P
     seen = []
 
     def work() -> None:
-        file.write(content)
+        file.write(content[10:])
         seen.append(os.pread(file.fileno(), len(content), 0))
 
     with (draft / "f").open("w+b", buffering=0) as file:
+        file.write(content[:10])  # with the first write the kernel asks what rights go with it
         worker = threading.Thread(target=work)
         os.kill(mount.pid, signal.SIGSTOP)
         try:
             worker.start()
             worker.join(WAIT)
+            is_alone = not worker.is_alive()
         finally:
             os.kill(mount.pid, signal.SIGCONT)
             worker.join(WAIT)
-    assert [content] == seen
+    assert (True, [content]) == (is_alone, seen)
     assert content == (draft / "f").read_bytes()
 
 
@@ -517,3 +520,33 @@ def test_who_has_a_file_open_at_the_start_is_found(tmp_path: Path) -> None:
             pytest.skip("this disk does not tell who has a file open")
         assert ["below/f"] == unseen.within(tmp_path / "draft")
     assert [] == unseen.within(tmp_path / "draft")
+
+
+@pytest.mark.parametrize(
+    ("mode", "left"), [(0o4755, 0o755), (0o2755, 0o755), (0o2744, 0o2744), (0o1644, 0o1644)]
+)
+def test_the_rights_of_a_file_go_when_somebody_opens_it_to_write(
+    mode: int, left: int, tmp_path: Path
+) -> None:
+    (tmp_path / "f").touch()
+    (tmp_path / "f").chmod(mode)
+    handle = LocalHandle(os.open(tmp_path / "f", os.O_RDWR), Nobody())
+    handle.drop_rights()
+    handle.close()
+    assert left == (tmp_path / "f").stat().st_mode & 0o7777
+
+
+class Nobody:
+    """Watches, and has nothing to say."""
+
+    def writing(self) -> None:
+        """It may be written to."""
+
+    def written(self) -> None:
+        """It is of no interest."""
+
+    def flushed(self, size: int) -> None:
+        """Nothing comes of it."""
+
+    def closed(self) -> None:
+        """It ends."""

@@ -375,6 +375,7 @@ class Local:
 
     def tell(self, ref: Ref, path: str) -> None:
         """The process that is served has changed something in a draft."""
+        self._staging.unseen.look()  # the room of what was removed is free
         self.publisher.changed(ref, self.caller(), is_notes=path == NOTES)
 
     def noted(self, ref: Ref) -> None:

@@ -25,8 +25,8 @@ from pathlib import Path
 # Anybody but us: the disk has to tell of files that are not ours as well.
 _SOMEBODY = 65534
 _LOOK_AGAIN = 0.01
-# Of what was closed, so many are looked at with each close: more than one, lest they pile up.
-_AT_ONCE = 3
+# There are hardly ever more; a program may keep thousands mapped.
+_AT_ONCE = 32
 
 
 class Unseen:
@@ -77,10 +77,16 @@ class Unseen:
             if ours not in self._open:
                 return  # `stop` has closed it
             self._open.remove(ours)
-            # In its last moment it is still open: then with one of the next.
             self._closed.append(ours)
-            closed = [self._closed.popleft() for _ in range(min(_AT_ONCE, len(self._closed)))]
-            self._sort(closed)
+        self.look()  # in the moment of its last close it is still open: then with a later one
+
+    def look(self) -> None:
+        """See which of what was closed is written to no more, and let go of it."""
+        if not self._closed:
+            return
+        with self._lock:
+            some = min(_AT_ONCE, len(self._closed))
+            self._sort([self._closed.popleft() for _ in range(some)])
 
     def _sort(self, closed: Iterable[int]) -> None:
         """Let go of what is not written to any more; under the lock, by calls that do no I/O."""

@@ -14,6 +14,7 @@ can be written to, `Unseen` knows of it.
 from __future__ import annotations
 
 import os
+import stat
 from typing import Protocol
 
 from modelfs.fs.journal import Stamp
@@ -76,6 +77,16 @@ class LocalHandle:
         if self._unseen is not None and self._shadow is None:
             self._stamp = Stamp.of(os.fstat(self._fd))
             self._shadow = self._unseen.add(self._fd)
+
+    def drop_rights(self) -> None:
+        """Who is not root has it open: with a write of his, the rights to be another user go.
+
+        They go at once: nobody may be there to see the write.
+        """
+        mode = os.fstat(self._fd).st_mode
+        rights = stat.S_ISUID | (stat.S_ISGID if mode & stat.S_IXGRP else 0)
+        if self._watcher is not None and mode & rights:
+            os.fchmod(self._fd, stat.S_IMODE(mode) & ~rights)
 
     def answered(self, is_taken: bool) -> None:
         """The kernel reads and writes it by itself, or asks us each time."""

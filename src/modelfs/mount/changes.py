@@ -231,6 +231,8 @@ class Changes:
         """Open what is local, or make it; the kernel is offered to read and write it by itself."""
         reply = self._reply()
         handle = local.open(place.ref, place.path, flags, mode, is_passing=reply.is_passing)
+        if reply.is_passing and reply.uid:
+            handle.drop_rights()
         reply.offer, reply.answered = handle.offer, handle.answered
         return Opened(self._handles.add(handle))
 

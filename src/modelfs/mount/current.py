@@ -17,6 +17,7 @@ class Current(threading.local):
     unique: int = 0
     opcode: int = 0
     node: int = 0
+    uid: int = 0
     pid: int = 0
     reply: wire.Reply | None = None
     # Of the open file that a GETATTR is about, once it turned out to have no name any more.
@@ -26,7 +27,8 @@ class Current(threading.local):
 
     def begin(self, request: wire.Request) -> None:
         self.unique, self.opcode, self.node = request.unique, request.opcode, request.node
-        self.pid, self.reply, self.handle = request.pid, None, None
+        self.uid, self.pid = request.uid, request.pid
+        self.reply, self.handle = None, None
 
     def give_back(self) -> None:
         """Have no memory for a request while this one waits, if all of this is in its first page.

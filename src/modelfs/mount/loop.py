@@ -113,8 +113,9 @@ class SessionLoop:
         current = self._current
         if current.reply is None:
             is_lookup = current.opcode == wire.Op.LOOKUP
-            is_link, is_passing = wire.is_of_link(current.node), self._passthrough.is_on
-            current.reply = wire.Reply(current.node, is_link, is_lookup, is_passing=is_passing)
+            current.reply = wire.Reply(current.node, wire.is_of_link(current.node), is_lookup)
+            current.reply.is_passing = self._passthrough.is_on
+            current.reply.uid = current.uid
         return current.reply
 
     @property

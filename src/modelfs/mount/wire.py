@@ -67,6 +67,7 @@ class InitFlag(enum.IntFlag):
     DO_READDIRPLUS = 1 << 13
     PARALLEL_DIROPS = 1 << 18
     MAX_PAGES = 1 << 22
+    HANDLE_KILLPRIV_V2 = 1 << 28
     INIT_EXT = 1 << 30
     PASSTHROUGH = 1 << 37
 
@@ -98,6 +99,9 @@ _CONGESTION = MAX_BACKGROUND * 3 // 4
 # first, and then ask for each.
 _WANTED = InitFlag.ASYNC_READ | InitFlag.BIG_WRITES | InitFlag.PARALLEL_DIROPS | InitFlag.MAX_PAGES
 _WANTED |= InitFlag.DO_READDIRPLUS
+# The kernel asks before each write whether it takes a right away with it, unless that is our
+# business: then a write that is passed through would wait for us after all.
+_WANTED_TO_PASS = InitFlag.PASSTHROUGH | InitFlag.HANDLE_KILLPRIV_V2
 
 
 class Request(NamedTuple):
@@ -108,13 +112,14 @@ class Request(NamedTuple):
     unique: int
     # What it is about, by the kernel's number.
     node: int
-    # The thread that asks.
+    # Who asks, and his thread.
+    uid: int
     pid: int
 
     @classmethod
     def parse(cls, buffer: bytes | bytearray | memoryview) -> Request:
-        length, opcode, unique, node, _, _, pid, _ = IN_HEADER.unpack_from(buffer)
-        return cls(length, opcode, unique, node, pid)
+        length, opcode, unique, node, uid, _, pid, _ = IN_HEADER.unpack_from(buffer)
+        return cls(length, opcode, unique, node, uid, pid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +147,7 @@ class Init:
 
     def reply(self, unique: int, *, is_passing: bool) -> bytes:
         """Our answer: as much as both sides know, of what we want (`is_passing`: PASSTHROUGH)."""
-        wanted = _WANTED | InitFlag.PASSTHROUGH if is_passing else _WANTED
+        wanted = _WANTED | _WANTED_TO_PASS if is_passing else _WANTED
         flags = int(wanted) & self.flags
         if self.flags & InitFlag.INIT_EXT:
             flags |= InitFlag.INIT_EXT
@@ -181,8 +186,9 @@ class Reply:
     is_lookup: bool = False
     valid: int | None = None
     flags: int = 0
-    # Does the kernel take offers?
+    # Does the kernel take offers? And who opens it, as rights of his are then ours to see to.
     is_passing: bool = False
+    uid: int = 0
     offer: int | None = None
     answered: Callable[[bool], None] | None = None
     backing: int = 0
