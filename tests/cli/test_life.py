@@ -48,6 +48,14 @@ def test_a_mount_serves_when_the_command_returns(shell: Shell, registry: Path) -
     assert "Traceback" not in shell.log
 
 
+def test_the_status_tells_where_the_log_is(shell: Shell, registry: Path) -> None:
+    path = shell.mount(registry)
+    _, _, log = shell.run("status").stdout.strip().rpartition(", log ")
+    assert f"serving local:{registry} at {path}" in Path(log).read_text()
+    (mount,) = json.loads(shell.run("status", "--json").stdout)["mounts"]
+    assert log == mount["log"]
+
+
 def test_a_daemon_has_let_go_of_its_terminal(shell: Shell, registry: Path) -> None:
     shell.mount(registry)
     pid = pid_of(shell)

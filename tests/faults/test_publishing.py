@@ -125,9 +125,9 @@ def row(
             direct.create(model, {"title": "before"})
         with client_of(relay.url, folder, token, pace=pace) as client:
             operation = partial(OPERATIONS[stage], client, model, source)
-            relay._meddle = in_the_way(faults_api.ALL[kind], mode, STAGES[stage])
+            relay.meddle = in_the_way(faults_api.ALL[kind], mode, STAGES[stage])
             found = {stage: judged(operation, lambda _: True, longest=LONGEST)}
-            relay._meddle = None
+            relay.meddle = None
             relay.settle()
         is_done = found[stage].kind == RIGHT
         if stage in CLAIMED.get(kind, ()):

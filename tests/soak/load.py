@@ -35,6 +35,9 @@ from sims.relay import Answered, Relay
 
 # No single operation may take longer, whatever the relay does: the mount gives up before that.
 STUCK = 30.0
+# But for a publication: a lost answer to the one request that is not repeated blindly costs a
+# minute's look.
+PUBLISHED = 150.0
 # For the mount to let go of what it has open once nobody uses it: threads linger for ten seconds.
 QUIET = 40.0
 # The interpreter and its modules, threads, and what is remembered; buffers come on top of that.
@@ -173,8 +176,9 @@ class Load:
             self._relay.requests.clear()
         self.outcome.usual = (mean(quarters[1] or [0]), mean(quarters[3] or [0]))
         self._ended.set()
-        deadline = time.monotonic() + STUCK
-        for thread in threads:
+        ended = time.monotonic()
+        for work, thread in zip(works, threads, strict=True):
+            deadline = ended + (PUBLISHED if work == self._publish else STUCK)
             thread.join(max(0.0, deadline - time.monotonic()))
             if thread.is_alive():
                 self._fault(f"stuck: {self._at_work.get(thread.name)}")
@@ -316,8 +320,7 @@ class Load:
             except FileNotFoundError:  # between the draft and the version
                 return ""
 
-        # A lost answer to the one request that is not repeated blindly costs a minute's look.
-        wait_for(lambda: state() in ("published", "failed"), 150)
+        wait_for(lambda: state() in ("published", "failed"), PUBLISHED)
         assert "published" == state(), status(draft)
         for name, data in files.items():
             assert data == (draft / name).read_bytes(), f"wrong bytes of {name}"

@@ -1,7 +1,7 @@
 """Bytes of published files on disk: fetched once, shared, checked, never more than a budget."""
 
-from modelfs.cache.blocks import BlockCache, CacheState
-from modelfs.cache.inventory import Kept
+from modelfs.cache.blocks import BlockCache
+from modelfs.cache.inventory import CacheState, Kept
 from modelfs.cache.opened import CachedFile
 from modelfs.cache.space import Usage
 from modelfs.cache.verifying import Fault, Verification

@@ -14,7 +14,7 @@ import os
 from dataclasses import dataclass
 
 from modelfs.cache import locks
-from modelfs.cache.blockmap import BLOCK, BlockMap, block_count, checksum
+from modelfs.cache.blockmap import BLOCK, BlockMap, block_count, checksum, length
 
 _TRUSTED = b"\1"
 
@@ -49,6 +49,13 @@ class Backing:
     def has(self, first: int, stop: int) -> bool:
         """True if the blocks [first, stop) may be read."""
         return self.is_whole or self.trusted.find(b"\0", first, stop) < 0
+
+    @property
+    def here(self) -> int:
+        """How many bytes may be read."""
+        if self.is_whole:
+            return self.size
+        return length((block for block, state in enumerate(self.trusted) if state), self.size)
 
     def recorded(self, block: int) -> int | None:
         """The checksum of `block` if it is here, written by anybody, and agrees with it."""

@@ -16,7 +16,8 @@ from modelfs.cache.blockmap import BLOCK
 from modelfs.cache.content import Content
 from modelfs.cache.crew import Crew
 from modelfs.cache.digestlog import Claim, DigestLog, Known
-from modelfs.cache.fetching import FOREIGN_PATIENCE, Fetcher, Job
+from modelfs.cache.downloading import Job
+from modelfs.cache.fetching import FOREIGN_PATIENCE, Fetcher
 from modelfs.cache.keys import content_key, identity_hash, legible, private_key
 from modelfs.cache.readahead import Stretch
 from modelfs.cache.waiters import Waiter, fail

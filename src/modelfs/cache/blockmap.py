@@ -39,6 +39,11 @@ def block_count(size: int) -> int:
     return -(-size // BLOCK)
 
 
+def length(blocks: Iterable[int], size: int) -> int:
+    """How many bytes these blocks of a file of `size` bytes are."""
+    return sum(min(BLOCK, size - block * BLOCK) for block in blocks)
+
+
 def checksum(data: bytes | memoryview) -> int:
     value = 0
     view = memoryview(data)

@@ -12,20 +12,21 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from modelfs.bodies import Source
 from modelfs.buffers import Buffers
 from modelfs.cache.backing import Backing
 from modelfs.cache.binding import Binder, Name
-from modelfs.cache.blockmap import BLOCK
+from modelfs.cache.blockmap import length
 from modelfs.cache.content import Content
 from modelfs.cache.crew import Crew
+from modelfs.cache.delivering import Delivery
 from modelfs.cache.digestlog import DigestLog, Known
 from modelfs.cache.directory import Directory, Space
+from modelfs.cache.downloading import Downloads
 from modelfs.cache.fetching import Fetcher
-from modelfs.cache.inventory import Kept, contents
+from modelfs.cache.inventory import CacheState, Kept, contents
 from modelfs.cache.keys import (
     content_key,
     digests_of,
@@ -34,6 +35,7 @@ from modelfs.cache.keys import (
     private_key,
 )
 from modelfs.cache.opened import CachedFile
+from modelfs.cache.proving import Prover
 from modelfs.cache.settle import Settler
 from modelfs.cache.space import Room, Usage
 from modelfs.cache.store import Store
@@ -54,19 +56,6 @@ _MOST = 96
 
 # For the threads to end; what hangs in a request by then is left behind.
 _STOP = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class CacheState:
-    """How much of a file is in the cache. Verified: complete, and agrees with its digest."""
-
-    here: int
-    size: int
-    is_verified: bool
-
-    @property
-    def is_complete(self) -> bool:
-        return self.here >= self.size
 
 
 class BlockCache:
@@ -102,21 +91,21 @@ class BlockCache:
         self._room = Room(self._store, self._directory, budget, floor, clock)
         self._crew = Crew(workers, most=_MOST)
         self._settler = Settler(self._store, self._directory)
-        # Hashing is what it does: as much as one processor of many.
-        self._prover = Crew(max(1, (os.cpu_count() or 1) // 4), "cache-prover")
-        self._memory = memory or Buffers()
-        self._fetcher = Fetcher(
+        # Also for others who have bytes on their way.
+        self.memory = memory or Buffers()
+        delivery = Delivery(self._store, self._crew, self.memory)
+        downloads = Downloads(self._room, self.memory, self._crew.moved)
+        self._prover = Prover(
             self._store,
-            self._room,
-            self._crew,
-            self._memory,
-            clock,
             self._settler,
+            delivery,
+            self.memory,
+            self._crew.moved,
             self._learn,
             on_reject,
-            self._prover,
             self._proved,
         )
+        self._fetcher = Fetcher(self._store, self._crew, downloads, delivery, self._prover, clock)
         self._log = DigestLog(directory / "digests", self._directory.share)
         self._binder = Binder(self._log, self._fetcher, self._crew, self._acquire)
         self._lock = threading.Lock()
@@ -235,11 +224,11 @@ class BlockCache:
         with self._lock:
             content = self._contents.get(key)
         if content is not None and (backing := content.backing) is not None:
-            return CacheState(_bytes_here(backing), size, backing.is_whole)
+            return CacheState(backing.here, size, backing.is_whole)
         if self._store.is_finished(key):
             return CacheState(size, size, is_verified=True)
         blocks = self._store.recorded(key)
-        return CacheState(_length(blocks, size), size, is_verified=False)
+        return CacheState(length(blocks, size), size, is_verified=False)
 
     def usage(self) -> Usage:
         return self._room.usage()
@@ -251,7 +240,7 @@ class BlockCache:
     @property
     def gauges(self) -> dict[str, int]:
         """What is going on, in numbers: all but the last two are 0 when nothing is."""
-        memory = self._memory.gauges
+        memory = self.memory.gauges
         transfers, queued = self._crew.load
         return {
             "files": len(self._names),
@@ -390,15 +379,3 @@ class BlockCache:
     def _forget(self, content: Content) -> None:
         if not content.users and self._contents.get(content.key) is content:
             del self._contents[content.key]
-
-
-def _bytes_here(backing: Backing) -> int:
-    if backing.is_whole:
-        return backing.size
-    here = [block for block, state in enumerate(backing.trusted) if state]
-    return _length(here, backing.size)
-
-
-def _length(blocks: list[int], size: int) -> int:
-    """How many bytes these blocks of a file of `size` bytes are."""
-    return sum(min(BLOCK, size - block * BLOCK) for block in blocks)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import ctypes
 import os
 import stat
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -162,6 +163,11 @@ def inode_of(name: str, shard: int) -> int | None:
         return os.stat(name, dir_fd=shard, follow_symlinks=False).st_ino
     except FileNotFoundError:
         return None
+
+
+def temporary(key: str) -> str:
+    """The name of a file on its way to another name, of this thread alone."""
+    return f"{key}.{os.getpid()}.{threading.get_ident()}.new"
 
 
 def remove(name: str, shard: int) -> None:

@@ -11,11 +11,25 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from modelfs.cache.blockmap import BLOCK, BlockMap
+from modelfs.cache.blockmap import BlockMap, length
 from modelfs.cache.directory import FILE, Directory, entries
 from modelfs.cache.evict import Stored
 from modelfs.cache.keys import is_key, size_of
-from modelfs.cache.store import MAP, PART
+from modelfs.cache.mapfiles import MAP
+from modelfs.cache.store import PART
+
+
+@dataclass(frozen=True, slots=True)
+class CacheState:
+    """How much of a file is in the cache. Verified: complete, and agrees with its digest."""
+
+    here: int
+    size: int
+    is_verified: bool
+
+    @property
+    def is_complete(self) -> bool:
+        return self.here >= self.size
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,4 +77,4 @@ def _recorded(path: str, size: int) -> int:
         return 0
     finally:
         os.close(fd)
-    return sum(min(BLOCK, size - block * BLOCK) for block in blocks)
+    return length(blocks, size)

@@ -2,7 +2,7 @@
 
 They belong to the open file, not to the process (as POSIX record locks do), and the kernel gives
 them back when the last descriptor is closed: after `kill -9` nothing is left to clean up. None of
-these calls waits.
+these calls waits; who wants to makes several `attempts`.
 """
 
 from __future__ import annotations
@@ -10,12 +10,17 @@ from __future__ import annotations
 import errno
 import fcntl
 import struct
+import time
+from collections.abc import Iterator
 
 # struct flock with 64-bit offsets; the process id must be 0 for locks of open files.
 _FLOCK = struct.Struct("@hhqqi4x")
 
 # File systems that do not know such locks have one process per cache, so a lock is always given.
 _UNKNOWN = frozenset({errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
+
+# Another process holds those on files and maps for a few system calls.
+_PATIENCE, _PAUSE = 2.0, 0.002
 
 # Far behind any data, so that a lock on a block is never a lock on its bytes.
 _BLOCKS = 1 << 62
@@ -77,3 +82,12 @@ def _set(fd: int, kind: int, position: int, length: int = 1) -> bool:
         if exc.errno not in _UNKNOWN:
             raise
     return True
+
+
+def attempts() -> Iterator[None]:
+    """As many as fit into the patience we have with another process."""
+    end = time.monotonic() + _PATIENCE
+    yield None
+    while time.monotonic() < end:
+        time.sleep(_PAUSE)
+        yield None

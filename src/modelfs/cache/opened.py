@@ -13,9 +13,9 @@ from concurrent.futures import Future
 from modelfs.cache.backing import Backing
 from modelfs.cache.binding import Binder, Name
 from modelfs.cache.blockmap import BLOCK, block_count
-from modelfs.cache.fetching import Fetcher, misled
+from modelfs.cache.fetching import Fetcher
 from modelfs.cache.readahead import ReadAhead
-from modelfs.cache.waiters import Reader, Waiter
+from modelfs.cache.waiters import Reader, Waiter, misled
 from modelfs.errors import Corrupt
 
 

@@ -22,20 +22,20 @@ import os
 import re
 import shutil
 import stat
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from modelfs.cache import locks
+from modelfs.cache import locks, mapfiles
 from modelfs.cache.arriving import Arrival
 from modelfs.cache.backing import Backing, Instance
-from modelfs.cache.blockmap import BlockMap, blank, block_count
-from modelfs.cache.directory import FILE, Directory, entries, inode_of, remove
+from modelfs.cache.blockmap import block_count
+from modelfs.cache.directory import FILE, Directory, entries, inode_of, remove, temporary
 from modelfs.cache.evict import Stored
 from modelfs.cache.keys import is_key, seal_of, size_of
+from modelfs.cache.mapfiles import MAP
 
-PART, MAP, TEMPORARY = ".part", ".map", ".new"
+PART = ".part"
 # What follows a key: of one process, or for whoever claims it (arriving).
 _TEMPORARY = re.compile(r"(\d+\.\d+\.)?new")
 
@@ -43,8 +43,6 @@ _TEMPORARY = re.compile(r"(\d+\.\d+\.)?new")
 _USED_STEP = 60.0
 # Maps and temporary files of others are in use for a moment only.
 _LEFTOVER_AGE = 3600.0
-# Another process holds these locks for a few system calls.
-_PATIENCE, _PAUSE = 2.0, 0.002
 # Large enough that calls do not count, small enough for memory not to.
 _COPY = 1 << 20
 
@@ -105,7 +103,7 @@ class Store:
             with self._directory.shard(key) as shard:
                 if inode_of(key, shard) is not None:
                     return list(range(block_count(size_of(key))))
-                block_map = _sound_map(key, shard, size_of(key), os.O_RDONLY)
+                block_map = mapfiles.sound(key, shard, size_of(key), os.O_RDONLY)
         except OSError:
             return []
         if block_map is None:
@@ -127,7 +125,7 @@ class Store:
                 found = os.fstat(fd)
                 if (found.st_ino, found.st_mtime_ns) != (instance.inode, instance.mtime_ns):
                     return
-                if token and _token(key, shard) != token:
+                if token and mapfiles.token(key, shard) != token:
                     return
                 _seal(fd, key)
                 if token:
@@ -142,7 +140,7 @@ class Store:
         It has two names then, or is copied. Bytes are on disk before it is called finished; with
         `is_synced` they are already, and nothing is waited for.
         """
-        name = f"{key}.{os.getpid()}.{threading.get_ident()}{TEMPORARY}"
+        name = temporary(key)
         with self._directory.shard(key, is_made=True) as shard:
             remove(name, shard)
             try:
@@ -231,7 +229,7 @@ class Store:
 
     def _open_finished(self, shard: int, key: str) -> Backing | None:
         size = size_of(key)
-        for _ in _attempts():
+        for _ in locks.attempts():
             fd = self._open(shard, key, os.O_RDONLY)
             if fd is None:
                 return None
@@ -252,7 +250,7 @@ class Store:
 
     def _open_part(self, shard: int, key: str, flags: int) -> Backing | None:
         size = size_of(key)
-        for _ in _attempts():
+        for _ in locks.attempts():
             fd = self._open(shard, key + PART, os.O_RDWR | flags)
             if fd is None:
                 return None
@@ -270,7 +268,7 @@ class Store:
                     os.close(fd)
                     continue
                 _note_use(fd, found)
-                block_map = self._open_map(shard, key, fd, size)
+                block_map = mapfiles.opened(self._directory, shard, key, fd, size)
             except OSError:
                 os.close(fd)
                 raise
@@ -279,33 +277,6 @@ class Store:
             if inode_of(key + PART, shard) == found.st_ino:
                 return backing
         return None
-
-    def _open_map(self, shard: int, key: str, fd: int, size: int) -> BlockMap:
-        """The map of a file; a new one if it has none, or none that makes sense."""
-        if found := _sound_map(key, shard, size):
-            return found
-        for _ in _attempts():
-            if locks.claim_map(fd):
-                break
-        else:
-            raise OSError(errno.EAGAIN, "map is being made by a process that does not go on")
-        try:
-            if found := _sound_map(key, shard, size):
-                return found
-            name = f"{key}.{os.getpid()}.{threading.get_ident()}{TEMPORARY}"
-            flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | FILE
-            map_fd = os.open(name, flags, 0o600, dir_fd=shard)
-            try:
-                self._directory.share(map_fd)
-                _write_all(map_fd, blank(size))
-                os.replace(name, key + MAP, src_dir_fd=shard, dst_dir_fd=shard)
-            except OSError:
-                os.close(map_fd)
-                remove(name, shard)
-                raise
-            return BlockMap(map_fd, size)
-        finally:
-            locks.release_map(fd)
 
     def _is_held(self, fd: int, shard: int, name: str) -> bool:
         """Take our share of an opened file; False if it was dropped or renamed meanwhile."""
@@ -329,15 +300,6 @@ def _clear(shard: int, name: str) -> None:
         os.unlink(name, dir_fd=shard)
     except IsADirectoryError:
         os.rename(name, f"{name}.{os.getpid()}.foreign", src_dir_fd=shard, dst_dir_fd=shard)
-
-
-def _attempts() -> Iterator[None]:
-    """As many as fit into the patience we have with another process."""
-    end = time.monotonic() + _PATIENCE
-    yield None
-    while time.monotonic() < end:
-        time.sleep(_PAUSE)
-        yield None
 
 
 def _copy(path: Path, name: str, shard: int) -> None:
@@ -368,35 +330,3 @@ def _seal(fd: int, key: str) -> None:
 
 def _is_sealed(found: os.stat_result, key: str) -> bool:
     return found.st_mtime_ns == seal_of(key) * 10**9
-
-
-def _sound_map(key: str, shard: int, size: int, mode: int = os.O_RDWR) -> BlockMap | None:
-    try:
-        fd = os.open(key + MAP, mode | FILE, dir_fd=shard)
-    except FileNotFoundError:
-        return None
-    except OSError as exc:
-        if exc.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
-            return None
-        raise
-    found = BlockMap(fd, size)
-    if stat.S_ISREG(os.fstat(fd).st_mode) and found.is_sound():
-        return found
-    os.close(fd)
-    return None
-
-
-def _token(key: str, shard: int) -> bytes:
-    block_map = _sound_map(key, shard, size_of(key), os.O_RDONLY)
-    if block_map is None:
-        return b""
-    try:
-        return block_map.token()
-    finally:
-        os.close(block_map.fd)
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    written = 0
-    while written < len(data):
-        written += os.write(fd, data[written:])

@@ -21,7 +21,8 @@ from modelfs.cache import digestlog, locks
 from modelfs.cache.blockmap import BLOCK, BlockMap, block_count, checksum
 from modelfs.cache.directory import FILE, Directory, entries, inode_of
 from modelfs.cache.keys import Check, is_key, size_of
-from modelfs.cache.store import MAP, PART, Store
+from modelfs.cache.mapfiles import MAP
+from modelfs.cache.store import PART, Store
 from modelfs.model import Digests
 
 # Hashing is what takes time, and lets other threads go on.

@@ -11,7 +11,7 @@ from modelfs.bodies import Source
 from modelfs.buffers import Loan
 from modelfs.cache.backing import Backing
 from modelfs.cache.blockmap import BLOCK, block_count
-from modelfs.errors import Error, without_frames
+from modelfs.errors import Corrupt, Error, without_frames
 from modelfs.waiting import DEADLINE
 
 
@@ -91,3 +91,8 @@ def fail(waiters: Iterable[Waiter], error: Error) -> None:
     without_frames(error)
     for waiter in waiters:
         waiter.future.set_exception(error)
+
+
+def misled() -> Corrupt:
+    """For a reader that has been given bytes of a file that turned out wrong."""
+    return Corrupt("bytes that were read do not have the digest the registry tells")

@@ -41,7 +41,7 @@ _GOING_ON = {
 @click.argument("shell", type=click.Choice(sorted(_GOING_ON)))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
-    """Print a script that makes SHELL complete commands, options and names in registries.
+    """Print a script for the completion of commands, options and names.
 
     \b
     bash: echo 'source <(modelfs completion bash)' >> ~/.bashrc

@@ -42,7 +42,7 @@ _ASKERS = 8
 def lock(
     refs: tuple[str, ...], output: str, registries: tuple[str, ...], token_file: str | None
 ) -> None:
-    """Write a lock file: the versions REF…, with the sizes and digests of their files.
+    """Write a lock file: which versions REF… are, and what is in them.
 
     REF is owner/model/framework/instance and a version; without a version, or with `latest`, the
     highest there is now. With several --registry NAME=SPEC it begins with the name. A mount with

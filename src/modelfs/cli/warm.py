@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 @click.option("--lock", "lock_file", metavar="FILE", help="All that this lock file locks.")
 @click.option("--pin", "is_pinned", is_flag=True, help="And keep it there: see modelfs cache pin.")
 @click.option("--cache-dir", metavar="DIR", help="Where downloaded bytes are kept.")
-@click.option("--cache-size", metavar="SIZE", help="How many of them, say 50GB.")
+@click.option("--cache-size", metavar="SIZE", help="How many of them.  [default: 50GB]")
 @quiet_option
 @registry_options(is_several=True)
 def warm(

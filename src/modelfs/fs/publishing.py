@@ -178,7 +178,8 @@ class Attempt:
         course = self._course
         journal = course.journal
         self.progress.uploading(journal)
-        sending = Sending(self._means.registry, self._material, course, known)
+        memory = self._means.cache.memory
+        sending = Sending(self._means.registry, self._material, course, known, memory)
         left = [item for item in journal.uploads if not item.token]
         remembered, next_at = 0, time.monotonic() + _REMEMBER_EVERY
 

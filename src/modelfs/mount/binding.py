@@ -204,17 +204,11 @@ def _chosen_time(spec: Any) -> int | None:
     return time.time_ns() if spec.tv_nsec == _NOW else spec.tv_sec * 10**9 + spec.tv_nsec
 
 
-@cache
-def _kernel_class(fuse: Any) -> Any:
-    """fusepy's adapter, extended; made on demand, since importing fusepy loads libfuse."""
-    libc = ctypes.CDLL(None)
-    libc.malloc.restype = ctypes.c_void_p
-    libc.malloc.argtypes = [ctypes.c_size_t]
+def _longer(fuse: Any) -> Any:
+    """fusepy's struct ends with ioctl; libfuse 2.9's goes on, and takes either length."""
     info = ctypes.POINTER(fuse.fuse_file_info)
 
     class ExtendedOperations(ctypes.Structure):
-        """fusepy's struct ends with ioctl; libfuse 2.9's goes on, and takes either length."""
-
         _fields_ = [
             *fuse.fuse_operations._fields_,
             ("poll", ctypes.c_void_p),
@@ -230,7 +224,16 @@ def _kernel_class(fuse: Any) -> Any:
             ("fallocate", ctypes.c_void_p),
         ]  # fmt: skip
 
-    fuse.fuse_operations = ExtendedOperations
+    return ExtendedOperations
+
+
+@cache
+def _kernel_class(fuse: Any) -> Any:
+    """fusepy's adapter, extended; made on demand, since importing fusepy loads libfuse."""
+    libc = ctypes.CDLL(None)
+    libc.malloc.restype = ctypes.c_void_p
+    libc.malloc.argtypes = [ctypes.c_size_t]
+    fuse.fuse_operations = _longer(fuse)
 
     class Kernel(fuse.FUSE):  # type: ignore[misc]
         """Calls of libfuse, as calls of the operations."""

@@ -95,6 +95,8 @@ class Changes:
         elif place.path == RESERVED:
             return iter(local.hidden_listing(place.ref))
         if local is not None:
+            for name in local.documents.hidden_in(place.ref):
+                names.pop(name, None)
             names |= {item[0]: item for item in local.listing(place.ref, place.path)}
         ref, path = (place.ref, f"{place.path}/") if place.path else (place.ref, "")
         return (

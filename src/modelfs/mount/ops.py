@@ -37,6 +37,11 @@ _SHORTLY = 1
 _ORDINARY = {errno.ENOENT, errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR}
 _ORDINARY |= {errno.ENODATA, errno.ELOOP, errno.EXDEV}
 
+# What every directory lists first. Not by number 0, with which the C library lists nothing; this
+# one says, as libfuse's does, that the number is not told.
+_NOT_TOLD = 0xFFFFFFFF
+_DOTS = ((".", Kind.DIRECTORY, _NOT_TOLD), ("..", Kind.DIRECTORY, _NOT_TOLD))
+
 _SERVED = {"getattr", "readlink", "opendir", "readdir", "releasedir", "open", "read_buf", "release"}
 _SERVED |= {"flush", "fsync", "statfs", "getxattr", "listxattr", "init", "destroy"}
 # The overlay's calls, about what it has found itself: version, open_published, xattrs_published,
@@ -111,7 +116,10 @@ class Ops:
             raise OSError(exc.errno, str(exc)) from exc
         except Error as exc:
             log.warning("%s: %s", operation, exc)
-            raise OSError(exc.errno, str(exc)) from exc
+            number = exc.errno
+            if operation == "rename" and number == errno.EINVAL:
+                number = errno.EPERM  # EINVAL is, to mv(1), a directory on its way into itself
+            raise OSError(number, str(exc)) from exc
         except _Answer:
             raise
         except OSError as exc:
@@ -192,7 +200,7 @@ class Ops:
         return number
 
     def _readdir(self, number: int) -> list[Listed]:
-        return [(".", Kind.DIRECTORY, 0), ("..", Kind.DIRECTORY, 0), *self._listings[number]]
+        return [*_DOTS, *self._listings[number]]
 
     def _releasedir(self, path: str | None, number: int) -> None:
         del self._listings[number]

@@ -40,6 +40,8 @@ class Serving:
     pid: int
     since: float
     registries: tuple[Shown, ...]
+    # None if it logs to the standard error of who started it.
+    log: Path | None
 
     @property
     def is_alive(self) -> bool:
@@ -59,14 +61,15 @@ class Record:
         self._file = _directory(state_dir) / f"{name_of(path)}.json"
         self._path = path
 
-    def write(self, registries: Sequence[Shown]) -> None:
-        """Note that this process serves them."""
+    def write(self, registries: Sequence[Shown], log: Path | None) -> None:
+        """Note that this process serves them, and where it logs."""
         self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         value = {
             "pid": os.getpid(),
             "mountpoint": str(self._path),
             "since": time.time(),
             "registries": [asdict(shown) for shown in registries],
+            "log": str(log) if log else None,
         }
         temporary = self._file.with_suffix(f".{os.getpid()}")
         temporary.unlink(missing_ok=True)
@@ -101,6 +104,7 @@ def _read(file: Path) -> Serving | None:
             pid=int(value["pid"]),
             since=float(value["since"]),
             registries=tuple(Shown(**shown) for shown in value["registries"]),
+            log=Path(log) if (log := value.get("log")) else None,
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None

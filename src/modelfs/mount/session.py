@@ -24,6 +24,7 @@ from modelfs.errors import Error, Usage
 from modelfs.mount import allocator, binding, keeping, mountpoint
 from modelfs.mount.changes import Changes
 from modelfs.mount.heart import Heart, Pulse
+from modelfs.mount.loop import SessionLoop
 from modelfs.mount.notices import Notices
 from modelfs.mount.ops import Ops
 from modelfs.mount.overlay import Overlay
@@ -81,31 +82,14 @@ def serve(config: Config, options: Options, path: Path, ready: Callable[[], None
     notices = Notices()
     parts = assemble(config, loop.wait, notices.drop, lambda: loop.caller)
     parts.start()
-    changes = Changes(
-        parts.tree,
-        parts.handles,
-        parts.locals,
-        parts.deletions,
-        executor=parts.changers,
-        wait=loop.wait,
-        reply=lambda: loop.reply,
-    )
     uid = os.getuid() if options.uid < 0 else options.uid
     gid = os.getgid() if options.gid < 0 else options.gid
     look = Look(uid, gid, options.umask)
-    operations = Ops(
-        parts.tree,
-        parts.handles,
-        parts.cache,
-        changes,
-        reply=lambda: loop.reply,
-        look=look,
-        gauges=lambda: {**loop.gauges, **parts.cache.gauges},
-    )
+    operations = _operations(parts, loop, look)
     if not config.is_deleting:  # single names of versions disappear there, and nowhere else
         loop.overlay = Overlay(operations, passthrough, lambda: loop.reply, look)
     record = Record(config.state_dir, path)
-    record.write(_shown(config, parts))
+    record.write(_shown(config, parts), options.log_file)
     heart = Heart(Pulse(lambda: loop.progress), options.patience)
 
     def end() -> None:
@@ -142,6 +126,27 @@ def serve(config: Config, options: Options, path: Path, ready: Callable[[], None
         _stop(parts)
         heart.stop()
     log.info("unmounted %s", path)
+
+
+def _operations(parts: Parts, loop: SessionLoop, look: Look) -> Ops:
+    changes = Changes(
+        parts.tree,
+        parts.handles,
+        parts.locals,
+        parts.deletions,
+        executor=parts.changers,
+        wait=loop.wait,
+        reply=lambda: loop.reply,
+    )
+    return Ops(
+        parts.tree,
+        parts.handles,
+        parts.cache,
+        changes,
+        reply=lambda: loop.reply,
+        look=look,
+        gauges=lambda: {**loop.gauges, **parts.cache.gauges},
+    )
 
 
 def _shown(config: Config, parts: Parts) -> list[Shown]:

@@ -12,6 +12,7 @@ import http.client
 import io
 import logging
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -38,6 +39,8 @@ _LEFT_OVER, _LEFT_OVER_WAIT = 4096, 1.0
 _HEAD = 10.0
 # Of a head of which the standard library drops a part, and says so nowhere else.
 _BROKEN = (MissingHeaderBodySeparatorDefect, FirstHeaderLineIsContinuationDefect)
+# OpenSSL's word for it, and urllib3's for a certificate of another name.
+_SIGNS_OF_A_CERTIFICATE = ("CERTIFICATE_VERIFY_FAILED", "doesn't match")
 
 
 class NotSent(Unavailable):
@@ -99,6 +102,8 @@ class _Watched:
 
         The standard library's own has the time-out for all of `data`, which a slow line exceeds.
         """
+        if turn := waiting.turn():
+            turn.waits(self.cut)
         idle = self._sock.gettimeout()
         view = memoryview(data).cast("B")
         self._sock.settimeout(SENDING)
@@ -159,6 +164,8 @@ def _watching(connection: Any, getresponse: Callable[[], Any]) -> Any:
     watched = connection.sock
     if turn := waiting.turn():
         turn.waits(watched.cut)
+    if connection.has_been_cut():  # before it had a socket
+        watched.cut()
     watched.deadline = time.monotonic() + (connection.timeout or _HEAD)
     answer = getresponse()
     watched.deadline = None
@@ -205,14 +212,17 @@ class _Remembering:
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._made: WeakSet[Any] = WeakSet()
+        self._is_cut = threading.Event()
 
     def _new_conn(self) -> Any:
         connection = super()._new_conn()  # type: ignore[misc]
+        connection.has_been_cut = self._is_cut.is_set
         self._made.add(connection)
         return connection
 
     def cut(self) -> None:
         """Whoever waits for a connection of ours gets an error at once, instead of in seconds."""
+        self._is_cut.set()
         for connection in list(self._made):
             if isinstance(connection.sock, _Watched):
                 connection.sock.cut()
@@ -238,6 +248,8 @@ _POOLS = {"http": _HTTPPool, "https": _HTTPSPool}
 class _Adapter(HTTPAdapter):
     """Gives out the connections of this module, also through a proxy."""
 
+    _is_closed = False
+
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         super().init_poolmanager(*args, **options)
         self.poolmanager.pool_classes_by_scheme = _POOLS
@@ -247,8 +259,15 @@ class _Adapter(HTTPAdapter):
         manager.pool_classes_by_scheme = _POOLS
         return manager
 
+    def get_connection_with_tls_context(self, *args: Any, **options: Any) -> Any:
+        found = super().get_connection_with_tls_context(*args, **options)
+        if self._is_closed:  # asked after what it asks for was made: `close` may not have seen that
+            raise Final("the registry's client is closed")
+        return found
+
     def close(self) -> None:
         """Close the connections now, those in use too; urllib3 leaves that to the collector."""
+        self._is_closed = True
         for manager in (self.poolmanager, *self.proxy_manager.values()):
             for key in manager.pools.keys():  # noqa: SIM118  (no mapping to iterate)
                 if (pool := manager.pools.get(key)) is not None:
@@ -315,6 +334,11 @@ def converted(host: str) -> Iterator[None]:
     except Error:
         raise
     except (requests.exceptions.SSLError, urllib3.exceptions.SSLError) as exc:
+        if not any(sign in str(exc) for sign in _SIGNS_OF_A_CERTIFICATE):
+            raise Final(
+                f"{host} speaks no TLS that we understand",
+                hint="is it a server without TLS? its address begins with http:// then",
+            ) from exc
         raise Final(
             f"the certificate of {host} is not trusted",
             hint="REQUESTS_CA_BUNDLE names a file of certificate authorities",

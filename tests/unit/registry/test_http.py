@@ -13,6 +13,7 @@ import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from email.utils import formatdate
 
 import pytest
@@ -500,6 +501,39 @@ def test_an_answer_that_is_none_is_told(serve, script, kind, message):
         http.call("v1/x", {})
 
 
+@pytest.mark.parametrize(
+    "fields", [{}, {"Content-Length": str(1 << 40)}, {"Transfer-Encoding": "chunked"}]
+)
+def test_an_answer_without_an_end_is_given_up_after_so_much(serve, fields):
+    sent = 0
+
+    def answer(request: Request) -> Script:
+        nonlocal sent
+        yield head(200, fields)
+        piece = b'"x": 1, ' * 1000
+        if "Transfer-Encoding" in fields:
+            piece = b"%x\r\n%s\r\n" % (len(piece), piece)
+        yield b"1\r\n{\r\n" if "Transfer-Encoding" in fields else b"{"
+        while True:
+            yield piece
+            sent += len(piece)
+
+    server = serve(answer)
+    with client(server) as http, pytest.raises(errors.Corrupt, match="too much: more than 100000"):
+        http.call("v1/x", {})
+    # And what the sockets of both sides hold.
+    assert sent < 32 << 20
+
+
+@pytest.mark.parametrize("value", [b"[],", b"{},", b"0,"])
+def test_a_document_of_very_many_values_is_not_read(serve, value):
+    body = b'{"a": [' + value * 500_000 + b"0]}"
+    server = serve(lambda request: reply(200, body))
+    told = pytest.raises(errors.Corrupt, match="too much: more than 500000 values")
+    with client(server, limits=Limits()) as http, told:
+        http.call("v1/x", {})
+
+
 def test_a_message_is_one_line_without_control_characters(serve):
     text = "no\n\x1b[31msuch\tthing" + "x" * 1000
     server = serve(lambda request: json_reply({"code": 404, "message": text}, 404))
@@ -621,6 +655,31 @@ def test_who_waits_for_a_server_that_says_nothing_can_be_freed(serve, way, is_be
         thread.join(30)
         assert time.monotonic() - begun < 20
     assert [connections.Final if way == "closed" else waiting.GaveWay] == ends
+
+
+def test_who_asks_while_a_client_is_closed_waits_for_nothing(serve) -> None:
+    """Neither one who is connecting then, nor one who comes later."""
+    server, unasked = serve(lambda request: [STALL]), serve(lambda request: [STALL])
+    limits = replace(SLOW, quick_tries=0)
+
+    def ask(http: Http, number: int) -> type[errors.Error]:
+        time.sleep(number / 1000)  # before, meanwhile and after
+        with pytest.raises(errors.Unavailable) as caught:
+            fetched(http, server.url, 0, len(CONTENT))
+        return caught.type
+
+    begun = time.monotonic()
+    with ThreadPoolExecutor(32) as threads:
+        for _ in range(5):
+            with client(server, limits=limits) as http:
+                asked = [threads.submit(ask, http, number) for number in range(32)]
+                time.sleep(0.016)
+            assert {connections.Final} == {each.result(30) for each in asked}
+    with client(unasked, limits=limits) as http:
+        http.close()
+        assert connections.Final == ask(http, 0)
+    assert [] == unasked.requests
+    assert time.monotonic() - begun < 40
 
 
 def test_one_host_gets_no_more_connections_than_that(serve) -> None:
