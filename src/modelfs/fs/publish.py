@@ -27,6 +27,7 @@ from modelfs.fs.material import StagedDraft
 from modelfs.fs.publishing import MANY, Attempt, Means
 from modelfs.fs.records import Opening, Record, tell
 from modelfs.fs.staging import Staging
+from modelfs.model import Manifest
 from modelfs.refs import Ref
 from modelfs.registry.base import WritableRegistry
 from modelfs.waiting import Clock
@@ -44,7 +45,8 @@ class Publisher:
     """Draft -> registry, for all drafts of `staging`.
 
     `registry` is the one itself: of one that remembers, a new version could not be seen.
-    `on_published(draft, version)` is called when the version is there, before the draft is not.
+    `on_published(draft, version, manifest)` is called when the version is there, before the draft
+    is not; with what it was found to be right as, if that is known.
     """
 
     def __init__(
@@ -57,7 +59,7 @@ class Publisher:
         uploads: int = 8,
         clock: Clock = time.monotonic,
         patience: Patience | None = None,
-        on_published: Callable[[Ref, Ref], None],
+        on_published: Callable[[Ref, Ref, Manifest | None], None],
         is_alive: Callable[[int], bool] = processes.is_alive,
     ) -> None:
         self._staging = staging
@@ -373,7 +375,7 @@ class Publisher:
         with self._changed:
             record.draft = record.draft.after(Event.CREATED, version=version)
         try:
-            self._on_published(ref, version)
+            self._on_published(ref, version, attempt.manifest)
             self._staging.retire(ref)
         except Exception:
             # The version is there; what is left of the draft goes at the next start.

@@ -42,6 +42,7 @@ class Staging:
     def __init__(self, directory: Path, depth: int) -> None:
         self.directory = directory
         self._tree = directory / "tree"
+        self._top = os.fspath(self._tree)
         self._journal = directory / "journal"
         self._trash = directory / "trash"
         self._depth = depth
@@ -80,14 +81,18 @@ class Staging:
 
     def path(self, ref: Ref, path: str = "") -> Path:
         """Where the local part of a place lies, whether or not there is one."""
-        return self._tree.joinpath(*ref.parts, *(path.split("/") if path else ()))
+        return Path(self._where(ref, path))
+
+    def _where(self, ref: Ref, path: str = "") -> str:
+        # Joined as text: Path takes ten times as long, and each request asks several times.
+        return "/".join((self._top, *ref.parts, path) if path else (self._top, *ref.parts))
 
     def holds(self, ref: Ref) -> bool:
         """True if something local, a directory or a file, has exactly this name."""
         return ref in self._local
 
     def is_directory(self, ref: Ref) -> bool:
-        return ref in self._local and self.path(ref).is_dir()
+        return ref in self._local and os.path.isdir(self._where(ref))
 
     def is_draft(self, ref: Ref) -> bool:
         return ref.depth == self._depth and self.is_directory(ref)

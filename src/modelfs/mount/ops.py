@@ -140,13 +140,23 @@ class Ops:
     # Names.
 
     def _getattr(self, path: str | None, number: int | None = None) -> bytes:
-        if path is None:
+        if path is None or number:
             found = self._handles[number or 0].stat()
-            return self._stat(found) if isinstance(found, Node) else self._local_stat(found)
+            if isinstance(found, Node):
+                return self._stat(found)
+            if found.st_nlink == 1:
+                # The kernel sees all that changes it; of what has two names it sees one.
+                self._reply().valid = _SHORTLY
+            return self._local_stat(found)
         reply = self._reply()
         place = self._tree.place(path, is_inside=not (reply.is_lookup or reply.is_link))
         if holder := self._changes.holder(place):
-            status = holder.stat(place.ref, place.path)
+            try:
+                status = holder.stat(place.ref, place.path)
+            except FileNotFoundError:
+                if self._changes.holder(place) is None:
+                    raise  # it may be published now
+                raise _Answer(errno.ENOENT, "no such file") from None
             if stat.S_ISDIR(status.st_mode):
                 self._reply().valid = _SHORTLY
             return self._local_stat(status)

@@ -204,6 +204,9 @@ _LINK = 1 << 62
 _ENTRY_VALID = struct.Struct("=QQII")  # entry_valid, attr_valid and their nanoseconds
 _ENTRY_VALID_AT = 16
 _ENTRY_SIZE = 128
+# Of a file that was made only the attributes are valid: its name may go without the kernel.
+_NEW_VALID = struct.Struct("=Q")
+_NEW_VALID_AT = 24
 _ATTR_VALID = struct.Struct("=QI")
 _ATTR_SIZE = 104
 _OPEN_FLAGS = struct.Struct("=II")  # open_flags, backing_id (padding to libfuse 2.9)
@@ -226,6 +229,8 @@ def patch(opcode: int, body: memoryview, reply: Reply) -> None:
         _NUMBER.pack_into(body, 0, node | _LINK)
     if opcode == Op.LOOKUP and reply.valid is not None and len(body) == _ENTRY_SIZE:
         _ENTRY_VALID.pack_into(body, _ENTRY_VALID_AT, reply.valid, reply.valid, 0, 0)
+    if opcode == Op.CREATE and reply.valid is not None and len(body) == _ENTRY_SIZE + _OPEN_SIZE:
+        _NEW_VALID.pack_into(body, _NEW_VALID_AT, reply.valid)
     elif opcode == Op.GETATTR and reply.valid is not None and len(body) == _ATTR_SIZE:
         _ATTR_VALID.pack_into(body, 0, reply.valid, 0)
     elif opcode in (Op.OPEN, Op.CREATE) and reply.backing:

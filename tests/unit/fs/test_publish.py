@@ -419,6 +419,14 @@ def test_an_answer_that_makes_no_sense_is_looked_into(studio: Studio) -> None:
     assert_published(studio)
 
 
+def test_what_is_refused_and_was_done_is_done(studio: Studio) -> None:
+    """As by what stands between us and a registry; whoever asked again would have two."""
+    studio.fill()
+    fail_at(studio.desk, "create", "after", InvalidName("no"))
+    assert DRAFT == studio.publish()
+    assert_published(studio)
+
+
 def test_a_version_of_somebody_else_is_not_taken_for_ours(studio: Studio) -> None:
     studio.publish(studio.fill({"old": b"old"}))
     second = studio.fill(ref=MODEL.child("2"))

@@ -128,6 +128,15 @@ def test_an_answer_that_got_lost_makes_no_second_version(studio: Studio) -> None
     assert_published(studio, MANY)
 
 
+def test_an_archive_that_is_refused_and_was_unpacked_makes_no_second_version(
+    studio: Studio,
+) -> None:
+    fail_at(studio.desk, "create", "after", InvalidName("no"))
+    studio.fill(MANY)
+    studio.publish()
+    assert_published(studio, MANY)
+
+
 def test_a_version_that_is_still_unpacked_is_waited_for(studio: Studio) -> None:
     studio.desk.unfinished = 2
     studio.fill(MANY)
