@@ -70,11 +70,7 @@ class Options:
 
 def serve(config: Config, options: Options, path: Path, ready: Callable[[], None]) -> None:
     """Mount at `path` and serve until unmounted or told to end; `ready` is called once serving."""
-    # A signal that comes while we mount is kept until then: libfuse's handlers would swallow it,
-    # in whatever thread. Those that start here never take one.
-    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
-    # A lease of ours that somebody breaks (see fs.unseen) is of no interest to us.
-    signal.signal(signal.SIGIO, signal.SIG_IGN)
+    _hold_signals()
     allocator.restrain()
     warn_of_hasty_kernel()
     passthrough = Passthrough(options.passthrough, config.cache_dir)
@@ -129,6 +125,16 @@ def serve(config: Config, options: Options, path: Path, ready: Callable[[], None
         _stop(parts)
         heart.stop()
     log.info("unmounted %s", path)
+
+
+def _hold_signals() -> None:
+    """Keep those that end us until we serve: libfuse's handlers would swallow one, in any thread.
+
+    Threads that start from here on never take one.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    # Whoever breaks a lease of ours (see fs.unseen) ends us otherwise.
+    signal.signal(signal.SIGIO, signal.SIG_IGN)
 
 
 def _operations(parts: Parts, loop: SessionLoop, look: Look) -> Ops:
