@@ -102,9 +102,12 @@ class Desk:
         begun: tuple[Any, ...] | None = None
         for call in CALLS:
             actual = ours.do(*call)
-            if actual in GONE:
+            if actual in GONE or is_short(call, actual):
                 wait_for(lambda: self.mount.has_ended, 60)
                 begun = call
+                if isinstance(actual, int):  # of a write in two requests the first one
+                    theirs.do(*part_of(call, 0, actual))
+                    begun = part_of(call, actual, len(call[2]))
                 break
             assert theirs.do(*call) == actual, call
         self._order.unlink()
@@ -119,6 +122,16 @@ class Desk:
         theirs.close_all()
         shutil.rmtree(draft)
         return begun is not None
+
+
+def is_short(call: tuple[Any, ...], actual: object) -> bool:
+    return call[0] in ("write", "pwrite") and isinstance(actual, int) and actual < len(call[2])
+
+
+def part_of(call: tuple[Any, ...], start: int, stop: int) -> tuple[Any, ...]:
+    """A write of some of the bytes alone."""
+    name, slot, data, *offset = call
+    return (name, slot, data[start:stop], *(place + start for place in offset))
 
 
 @pytest.mark.slow
