@@ -156,6 +156,20 @@ def test_a_busy_mount_is_not_taken_away_unless_lazily(shell: Shell, registry: Pa
     wait_for(lambda: not is_alive(pid), 15)
 
 
+def test_a_mount_that_was_unmounted_lazily_leaves_the_next_one_alone(
+    shell: Shell, registry: Path
+) -> None:
+    path = shell.mount(registry)
+    first = pid_of(shell)
+    with (path / VERSION / "w").open("rb"):
+        assert 0 == shell.run("umount", "--lazy", path).returncode
+        shell.mount(registry)
+    wait_for(lambda: not is_alive(first), 30)
+    assert is_serving(path)
+    assert first != pid_of(shell)
+    assert f"{path}  local:{registry}  up " in shell.run("status").stdout
+
+
 def test_a_dead_mount_is_replaced(shell: Shell, registry: Path) -> None:
     path = shell.mount(registry)
     pid = pid_of(shell)

@@ -305,7 +305,7 @@ class Client:
             has_directories=directories == "tree",
         )
         try:
-            return publishing.publish(
+            version, manifest = publishing.publish(
                 registry.direct(),
                 found.cache,
                 self._running_crew(),
@@ -313,9 +313,13 @@ class Client:
                 ref.child(_NEW),
                 progress,
             )
+        except BaseException:
+            registry.forget(ref)
+            raise
         finally:
             material.clean()
-            registry.forget(ref)
+        registry.made(version, manifest)
+        return version
 
     # The parts
 

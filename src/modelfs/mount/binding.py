@@ -227,6 +227,20 @@ def _longer(fuse: Any) -> Any:
     return ExtendedOperations
 
 
+def _vector(libc: Any, data: bytes | FileSlice) -> int:
+    """The address of what libfuse answers with; it frees the vector and the memory, by `libc`."""
+    address: int = libc.malloc(ctypes.sizeof(_BufferVector))
+    vector = _BufferVector.from_address(address)
+    if isinstance(data, FileSlice):
+        flags = _IS_FD | _FD_SEEK
+        vector.__init__(1, 0, 0, data.size, flags, None, data.fd, data.offset)  # type: ignore[misc]
+    else:
+        memory = libc.malloc(max(len(data), 1))
+        ctypes.memmove(memory, data, len(data))
+        vector.__init__(1, 0, 0, len(data), 0, memory, -1, 0)  # type: ignore[misc]
+    return address
+
+
 @cache
 def _kernel_class(fuse: Any) -> Any:
     """fusepy's adapter, extended; made on demand, since importing fusepy loads libfuse."""
@@ -266,17 +280,7 @@ def _kernel_class(fuse: Any) -> Any:
             self, path: bytes | None, result: Any, size: int, offset: int, file: Any
         ) -> int:
             data = self.operations("read", size, offset, file.contents.fh)
-            # libfuse frees both the vector and the memory with libc's free.
-            address = libc.malloc(ctypes.sizeof(_BufferVector))
-            vector = _BufferVector.from_address(address)
-            if isinstance(data, FileSlice):
-                flags = _IS_FD | _FD_SEEK
-                vector.__init__(1, 0, 0, data.size, flags, None, data.fd, data.offset)  # type: ignore[misc]
-            else:
-                memory = libc.malloc(max(len(data), 1))
-                ctypes.memmove(memory, data, len(data))
-                vector.__init__(1, 0, 0, len(data), 0, memory, -1, 0)  # type: ignore[misc]
-            result[0] = address
+            result[0] = _vector(libc, data)
             return 0
 
         def readdir(

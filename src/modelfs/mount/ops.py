@@ -140,13 +140,23 @@ class Ops:
     # Names.
 
     def _getattr(self, path: str | None, number: int | None = None) -> bytes:
-        if path is None:
+        if path is None or number:
             found = self._handles[number or 0].stat()
-            return self._stat(found) if isinstance(found, Node) else self._local_stat(found)
+            if isinstance(found, Node):
+                return self._stat(found)
+            if found.st_nlink == 1:
+                # The kernel sees all that changes it; of what has two names it sees one.
+                self._reply().valid = _SHORTLY
+            return self._local_stat(found)
         reply = self._reply()
         place = self._tree.place(path, is_inside=not (reply.is_lookup or reply.is_link))
         if holder := self._changes.holder(place):
-            status = holder.stat(place.ref, place.path)
+            try:
+                status = holder.stat(place.ref, place.path)
+            except FileNotFoundError:
+                if self._changes.holder(place) is None:
+                    raise  # it may be published now
+                raise _Answer(errno.ENOENT, "no such file") from None
             if stat.S_ISDIR(status.st_mode):
                 self._reply().valid = _SHORTLY
             return self._local_stat(status)
@@ -213,7 +223,7 @@ class Ops:
             return self._changes.open(path, flags)
         # By whom has it now: what is a version a moment later is gone there, and looked for again.
         if holder := self._changes.holder(place):
-            return Opened(self._handles.add(holder.open(place.ref, place.path, flags)))
+            return self._changes.opened(holder, place, flags)
         # What the kernel has of a draft may be older than what was published of it.
         return self._open_node(self._changes.node(place), is_stale=self._tree.is_new(place))
 

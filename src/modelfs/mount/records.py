@@ -77,8 +77,10 @@ class Record:
             json.dump(value, file)
         temporary.replace(self._file)
 
-    def remove(self) -> None:
-        self._file.unlink(missing_ok=True)
+    def remove(self, pid: int | None) -> None:
+        """Remove what `pid` noted; what another mount there has noted since stays."""
+        if self.pid() == pid:
+            self._file.unlink(missing_ok=True)
 
     def pid(self) -> int | None:
         """The daemon's process, if there is a note of it."""

@@ -70,9 +70,7 @@ class Options:
 
 def serve(config: Config, options: Options, path: Path, ready: Callable[[], None]) -> None:
     """Mount at `path` and serve until unmounted or told to end; `ready` is called once serving."""
-    # A signal that comes while we mount is kept until then: libfuse's handlers would swallow it,
-    # in whatever thread. Those that start here never take one.
-    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    _hold_signals()
     allocator.restrain()
     warn_of_hasty_kernel()
     passthrough = Passthrough(options.passthrough, config.cache_dir)
@@ -89,6 +87,7 @@ def serve(config: Config, options: Options, path: Path, ready: Callable[[], None
     record = Record(config.state_dir, path)
     record.write(_shown(config, parts), options.log_file)
     heart = Heart(Pulse(lambda: loop.progress), options.patience)
+    ours = ""
 
     def end() -> None:
         notices.stop()
@@ -97,6 +96,8 @@ def serve(config: Config, options: Options, path: Path, ready: Callable[[], None
         loop.end()
 
     def serving() -> None:
+        nonlocal ours
+        ours = mountpoint.record(path)
         notices.start(loop.fd)
         # Only now: fusepy and libfuse have set theirs while they mounted.
         for number in _ENDING:
@@ -112,7 +113,7 @@ def serve(config: Config, options: Options, path: Path, ready: Callable[[], None
 
     def ended() -> None:
         notices.stop()
-        _unmount(path)
+        _unmount(path, ours)
         loop.drain(_DRAIN_DEADLINE)
 
     chosen = _library_options(config, options)
@@ -120,10 +121,20 @@ def serve(config: Config, options: Options, path: Path, ready: Callable[[], None
         binding.serve(operations, str(path), chosen, loop, serving, ended)
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
-        record.remove()
+        record.remove(os.getpid())
         _stop(parts)
         heart.stop()
     log.info("unmounted %s", path)
+
+
+def _hold_signals() -> None:
+    """Keep those that end us until we serve: libfuse's handlers would swallow one, in any thread.
+
+    Threads that start from here on never take one.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    # Whoever breaks a lease of ours (see fs.unseen) ends us otherwise.
+    signal.signal(signal.SIGIO, signal.SIG_IGN)
 
 
 def _operations(parts: Parts, loop: SessionLoop, look: Look) -> Ops:
@@ -134,6 +145,7 @@ def _operations(parts: Parts, loop: SessionLoop, look: Look) -> Ops:
         parts.deletions,
         executor=parts.changers,
         wait=loop.wait,
+        reply=lambda: loop.reply,
     )
     return Ops(
         parts.tree,
@@ -154,9 +166,12 @@ def _shown(config: Config, parts: Parts) -> list[Shown]:
     return found
 
 
-def _unmount(path: Path) -> None:
-    """Take the mount away if nobody has yet; who still uses it keeps a dead one, not a hung one."""
-    if mountpoint.is_ours(path):
+def _unmount(path: Path, ours: str) -> None:
+    """Take the mount away if nobody has yet; who still uses it keeps a dead one, not a hung one.
+
+    `ours` is its record. After it was unmounted lazily, there may be the next one at `path`.
+    """
+    if mountpoint.is_ours(path) and ours in ("", mountpoint.record(path)):
         try:
             mountpoint.unmount(path, is_lazy=True)
         except Error as exc:
@@ -256,7 +271,7 @@ def end(path: Path, state_dir: Path, *, is_lazy: bool) -> None:
     if not is_lazy:
         mountpoint.wait_until_gone(path, pid)
     if pid is None or not mountpoint.is_alive(pid):
-        record.remove()  # it was killed, and could not
+        record.remove(pid)  # it was killed, and could not
 
 
 def forget(path: Path, state_dir: Path) -> bool:
@@ -265,7 +280,7 @@ def forget(path: Path, state_dir: Path) -> bool:
     pid = record.pid()
     if pid is None or mountpoint.is_alive(pid):
         return False
-    record.remove()
+    record.remove(pid)
     return True
 
 
