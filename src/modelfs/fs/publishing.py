@@ -132,6 +132,10 @@ class Attempt:
                 is_synced=True,
             )
 
+    def pause(self, seconds: float) -> None:
+        """Do nothing for a while; raises Over when told to end."""
+        self._course.pause(seconds)
+
     def end(self) -> None:
         """Have it end soon, as it stands; it remembers nothing more."""
         self._course.end()

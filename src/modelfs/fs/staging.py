@@ -26,6 +26,7 @@ from typing import Any
 
 from modelfs.errors import WrongState
 from modelfs.fs.journal import is_foreign
+from modelfs.fs.unseen import Unseen
 from modelfs.refs import Ref
 
 # The name of a journal, or of one being written.
@@ -48,6 +49,8 @@ class Staging:
         self._lock = threading.Lock()
         self._local: set[Ref] = set()
         self._lock_fd = -1
+        # Who writes to files of drafts past us.
+        self.unseen = Unseen(directory)
 
     def start(self) -> None:
         """Take this place for ourselves and see what is in it; WrongState if a mount has it."""
@@ -61,6 +64,7 @@ class Staging:
             raise WrongState("another mount of this registry keeps the drafts") from None
         self._lock_fd = fd
         self.look()
+        self.unseen.start(self.path(ref) for ref in self.drafts())
         self._drop_orphans()
         for path in self._trash.iterdir():
             remove_tree(path)
@@ -70,6 +74,7 @@ class Staging:
         self._local = set(self._find(Ref()))
 
     def stop(self) -> None:
+        self.unseen.stop()
         if self._lock_fd >= 0:
             os.close(self._lock_fd)
             self._lock_fd = -1

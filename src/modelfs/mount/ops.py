@@ -223,7 +223,7 @@ class Ops:
             return self._changes.open(path, flags)
         # By whom has it now: what is a version a moment later is gone there, and looked for again.
         if holder := self._changes.holder(place):
-            return Opened(self._handles.add(holder.open(place.ref, place.path, flags)))
+            return self._changes.opened(holder, place, flags)
         # What the kernel has of a draft may be older than what was published of it.
         return self._open_node(self._changes.node(place), is_stale=self._tree.is_new(place))
 

@@ -70,9 +70,7 @@ class Options:
 
 def serve(config: Config, options: Options, path: Path, ready: Callable[[], None]) -> None:
     """Mount at `path` and serve until unmounted or told to end; `ready` is called once serving."""
-    # A signal that comes while we mount is kept until then: libfuse's handlers would swallow it,
-    # in whatever thread. Those that start here never take one.
-    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    _hold_signals()
     allocator.restrain()
     warn_of_hasty_kernel()
     passthrough = Passthrough(options.passthrough, config.cache_dir)
@@ -80,9 +78,7 @@ def serve(config: Config, options: Options, path: Path, ready: Callable[[], None
     notices = Notices()
     parts = assemble(config, loop.wait, notices.drop, lambda: loop.caller)
     parts.start()
-    uid = os.getuid() if options.uid < 0 else options.uid
-    gid = os.getgid() if options.gid < 0 else options.gid
-    look = Look(uid, gid, options.umask)
+    look = _look(options)
     operations = _operations(parts, loop, look)
     if not config.is_deleting:  # single names of versions disappear there, and nowhere else
         loop.overlay = Overlay(operations, passthrough, lambda: loop.reply, look)
@@ -120,13 +116,30 @@ def serve(config: Config, options: Options, path: Path, ready: Callable[[], None
 
     chosen = _library_options(config, options)
     try:
-        binding.serve(operations, str(path), chosen, loop, serving, ended)
+        with allocator.trimming():
+            binding.serve(operations, str(path), chosen, loop, serving, ended)
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
         record.remove(os.getpid())
         _stop(parts)
         heart.stop()
     log.info("unmounted %s", path)
+
+
+def _hold_signals() -> None:
+    """Keep those that end us until we serve: libfuse's handlers would swallow one, in any thread.
+
+    Threads that start from here on never take one.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    # Whoever breaks a lease of ours (see fs.unseen) ends us otherwise.
+    signal.signal(signal.SIGIO, signal.SIG_IGN)
+
+
+def _look(options: Options) -> Look:
+    uid = os.getuid() if options.uid < 0 else options.uid
+    gid = os.getgid() if options.gid < 0 else options.gid
+    return Look(uid, gid, options.umask)
 
 
 def _operations(parts: Parts, loop: SessionLoop, look: Look) -> Ops:
@@ -137,6 +150,7 @@ def _operations(parts: Parts, loop: SessionLoop, look: Look) -> Ops:
         parts.deletions,
         executor=parts.changers,
         wait=loop.wait,
+        reply=lambda: loop.reply,
     )
     return Ops(
         parts.tree,

@@ -83,12 +83,12 @@ def test_notes_of_somebody_who_writes_nothing_else_publish_at_once(studio: Studi
 def test_notes_of_a_copier_publish_once_all_is_quiet(make_studio: MakeStudio) -> None:
     studio = make_studio(settle=0.05)
     studio.fill()
-    studio.publisher.opened(DRAFT)
+    opening = studio.publisher.opened(DRAFT)
     assert studio.publisher.noted(DRAFT, WRITER) is None
     assert State.ARMED is studio.state()
     assert "armed" == studio.publisher.status(DRAFT)["state"]
     wait_for(lambda: studio.staging.read_journal(DRAFT), WAIT)
-    studio.publisher.closed(DRAFT)
+    opening.closed()
     studio.wait_for(State.PUBLISHED)
     wait_for(lambda: not studio.staging.path(DRAFT).exists(), WAIT)
     assert_published(studio)
