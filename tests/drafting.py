@@ -11,6 +11,7 @@ from modelfs.fs.course import Patience
 from modelfs.fs.drafts import State
 from modelfs.fs.publish import Publisher
 from modelfs.fs.staging import Staging
+from modelfs.model import Manifest
 from modelfs.refs import Ref
 from polling import wait_for
 from sims.desk import Desk
@@ -48,6 +49,8 @@ class Studio:
         self.staging = Staging(directory / "drafts", desk.traits.depth)
         self.cache = BlockCache(directory / "cache", budget=1 << 30, floor=0, workers=5)
         self.published: list[tuple[Ref, Ref]] = []
+        # What the last of them was found to be right as.
+        self.manifest: Manifest | None = None
         # Processes that run on after they have written something.
         self.alive: set[int] = set()
         self.publisher = Publisher(
@@ -114,8 +117,9 @@ class Studio:
         }
         return {path: data for path, data in found.items() if path not in _NOT_FILES}
 
-    def _note(self, draft: Ref, version: Ref) -> None:
+    def _note(self, draft: Ref, version: Ref, manifest: Manifest | None) -> None:
         self.published.append((draft, version))
+        self.manifest = manifest
 
 
 _NOT_FILES = ("NOTES", "PUBLISH_FAILED.txt")

@@ -21,6 +21,7 @@ from modelfs.fs.local import Local
 from modelfs.fs.publish import Publisher
 from modelfs.fs.staging import Staging
 from modelfs.fs.tree import Tree
+from modelfs.model import Manifest
 from modelfs.refs import Ref
 from modelfs.registry import open_registry
 from modelfs.registry.base import Registry
@@ -153,8 +154,8 @@ def _local(
     name = sha256(traits.identity.encode()).hexdigest()[:16]
     staging = Staging(config.state_dir / "drafts" / name, traits.depth)
 
-    def became(draft: Ref, version: Ref) -> None:
-        registry.forget(version)
+    def became(draft: Ref, version: Ref, manifest: Manifest | None) -> None:
+        registry.made(version, manifest)
         tree.became(registry, draft, version)
 
     # Asked directly: an old listing would not show a version whose creation was not answered.

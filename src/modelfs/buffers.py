@@ -1,10 +1,11 @@
 """Memory for bytes on their way: one total, from which all who hold some of them take.
 
-Owns the count, not the memory. What somebody needs to go on he waits for (`take`); what would only
-be convenient he gets at once or not at all (`spare`, `Loan.grow`). Who waits holds nothing, so what
-is held is given back whatever others do: nobody waits for himself, or in a circle. A place, what
-all gets stuck together, gets no more than it leaves to the others, and for convenience a third of
-that: then one place never takes what another needs. One lock, for arithmetic.
+Owns the count, not the memory. What somebody needs to go on he waits for (`take`) or comes back for
+(`at_once`); what would only be convenient he gets at once or not at all (`spare`, `Loan.grow`). Who
+waits holds nothing, so what is held is given back whatever others do: nobody waits for himself, or
+in a circle. A place, what all gets stuck together, gets no more than it leaves to the others, and
+for convenience a third of that: then one place never takes what another needs. One lock, for
+arithmetic.
 """
 
 from __future__ import annotations
@@ -51,10 +52,14 @@ class Loan:
             self.size = size
         return self.size
 
+    def shrink(self, size: int) -> None:
+        """Hold no more than `size` bytes any more."""
+        if self.size > size:
+            more, self.size = self.size - size, size
+            self._buffers.give_back(self._place, more)
+
     def close(self) -> None:
-        if self.size:
-            size, self.size = self.size, 0
-            self._buffers.give_back(self._place, size)
+        self.shrink(0)
 
     def __enter__(self) -> Loan:
         return self
@@ -104,6 +109,13 @@ class Buffers:
                     self._waiting -= 1
             self._count(place, size)
         return Loan(self, place, size)
+
+    def at_once(self, size: int, place: str = "") -> Loan | None:
+        """What `take` gives if it need not wait: for who rather comes back."""
+        try:
+            return self.take(size, place, deadline=0)
+        except DeadlinePassed:
+            return None
 
     def spare(self, size: int, place: str = "") -> Loan | None:
         """`size` bytes if there is plenty."""

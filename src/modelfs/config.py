@@ -25,6 +25,7 @@ VERIFY = ("quick", "complete", "first")
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _UNITS |= {unit + "i": 1 << 10 * power for power, unit in enumerate("kmgt", start=1)}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?", re.IGNORECASE)
+_SIZES = ("cache_size", "cache_floor", "buffer_memory")
 _LEAST = f"{buffers.LEAST >> 20} MiB is the least"
 _NAMED = re.compile(r"([A-Za-z0-9][A-Za-z0-9_-]*)=(.+)", re.DOTALL)
 
@@ -44,7 +45,7 @@ class Config:
     registries: tuple[Mount, ...] = (Mount("", "kaggle"),)
     cache_dir: Path = field(default_factory=lambda: platformdirs.user_cache_path("modelfs"))
     state_dir: Path = field(default_factory=lambda: platformdirs.user_state_path("modelfs"))
-    cache_size: int = 50 * GIB
+    cache_size: int = 50 * 10**9
     # Room on the cache's disk that is left to others.
     cache_floor: int = 1 * GIB
     # What all bytes on their way may take up in memory.
@@ -91,11 +92,13 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Config:
         raise Usage(f"unknown setting: {', '.join(unknown)}")
     if "registries" in settings:
         settings["registries"] = parse_registries(settings["registries"])
-    for name in ("cache_size", "cache_floor", "buffer_memory"):
+    for name in _SIZES:
         if name in settings:
             settings[name] = parse_size(settings[name])
     for name in ("cache_dir", "state_dir", "token_file", "pin"):
         if name in settings:
+            if not str(settings[name]):
+                raise Usage(f"the name is empty: {name.replace('_', '-')}")
             settings[name] = Path(settings[name]).expanduser().absolute()
     if settings.get("buffer_memory", buffers.LEAST) < buffers.LEAST:
         raise Usage(f"too little memory for buffers: {settings['buffer_memory']}", hint=_LEAST)
@@ -110,7 +113,7 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Config:
 
 def parse_size(value: int | str) -> int:
     """Bytes from `50GB`, `1.5 GiB`, `4096`."""
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
     match = _SIZE.fullmatch(str(value).strip())
     if not match:
@@ -166,4 +169,18 @@ def _from_file(environ: Mapping[str, str]) -> dict[str, Any]:
     allowed = {"registries", "owners", *_VARIABLES.values(), "cache_floor"}
     if unknown := sorted(set(settings) - allowed):
         raise Usage(f"{path}: unknown setting: {', '.join(unknown)}")
+    for name, value in settings.items():
+        if fault := _fault(name, value):
+            raise Usage(f"{path}: {name.replace('registries', 'registry')} {fault}: {value!r}")
     return settings
+
+
+def _fault(name: str, value: Any) -> str:
+    """Why a value of the file cannot be one of that setting; empty if it can."""
+    if name in ("owners", "registries") and isinstance(value, list):
+        return "" if all(isinstance(each, str) for each in value) else "is a list of texts"
+    if name == "owners":
+        return "is a list of texts"
+    if name in _SIZES and isinstance(value, int | float):
+        return ""
+    return "" if isinstance(value, str) else "is a text"

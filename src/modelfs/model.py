@@ -167,7 +167,8 @@ class Bundle:
     The last part of `ref` is the wanted number or, where the registry numbers, any name.
     `documents` are the version's (NOTES among them); `parents` are the refs above it that do not
     exist yet, from the top, each with its documents. `archive`, if there is one, was uploaded in
-    place of the parts that have no token: the registry unpacks it (see Traits).
+    place of the parts that have no token: the registry unpacks it (see Traits). `before`, where
+    given, are the versions that were there a moment ago.
     """
 
     ref: Ref
@@ -175,6 +176,7 @@ class Bundle:
     documents: tuple[Document, ...]
     parents: tuple[tuple[Ref, tuple[Document, ...]], ...] = ()
     archive: Part | None = None
+    before: tuple[str, ...] | None = None
 
     @property
     def uploads(self) -> tuple[Part, ...]:

@@ -48,6 +48,14 @@ def test_a_mount_serves_when_the_command_returns(shell: Shell, registry: Path) -
     assert "Traceback" not in shell.log
 
 
+def test_the_status_tells_where_the_log_is(shell: Shell, registry: Path) -> None:
+    path = shell.mount(registry)
+    _, _, log = shell.run("status").stdout.strip().rpartition(", log ")
+    assert f"serving local:{registry} at {path}" in Path(log).read_text()
+    (mount,) = json.loads(shell.run("status", "--json").stdout)["mounts"]
+    assert log == mount["log"]
+
+
 def test_a_daemon_has_let_go_of_its_terminal(shell: Shell, registry: Path) -> None:
     shell.mount(registry)
     pid = pid_of(shell)
@@ -146,6 +154,20 @@ def test_a_busy_mount_is_not_taken_away_unless_lazily(shell: Shell, registry: Pa
         assert not is_mounted(path)
         assert CONTENT == file.read()
     wait_for(lambda: not is_alive(pid), 15)
+
+
+def test_a_mount_that_was_unmounted_lazily_leaves_the_next_one_alone(
+    shell: Shell, registry: Path
+) -> None:
+    path = shell.mount(registry)
+    first = pid_of(shell)
+    with (path / VERSION / "w").open("rb"):
+        assert 0 == shell.run("umount", "--lazy", path).returncode
+        shell.mount(registry)
+    wait_for(lambda: not is_alive(first), 30)
+    assert is_serving(path)
+    assert first != pid_of(shell)
+    assert f"{path}  local:{registry}  up " in shell.run("status").stdout
 
 
 def test_a_dead_mount_is_replaced(shell: Shell, registry: Path) -> None:

@@ -58,6 +58,22 @@ def test_a_draft_by_another_name_becomes_the_next_number(mount: Mounted) -> None
     assert "tuned a bit\n" == (version / "NOTES").read_text()
 
 
+def test_a_number_that_was_taken_meanwhile_stays_the_version_of_that_number(
+    mount: Mounted,
+) -> None:
+    instance = mount.path / TOY
+    numbered, named = draft_in(mount, f"{TOY}/1"), draft_in(mount, f"{TOY}/tuned")
+    (numbered / "later.txt").write_text("later")
+    for draft, version in ((named, "1"), (numbered, "2")):
+        done = mount.run("publish", draft, "-n", f"became {version}")
+        assert (0, f"{instance / version}\n") == (done.returncode, done.stdout), done.stderr
+    for version, name in (("1", "1"), ("2", "2"), ("1", "tuned"), ("2", "latest")):
+        wait_for(lambda name=name: (instance / name / "NOTES").exists(), 30.0, name)  # type: ignore[misc]
+        assert f"became {version}\n" == (instance / name / "NOTES").read_text()
+    assert ["NOTES", "weights.bin"] == sorted(os.listdir(numbered))
+    assert not numbered.is_symlink()
+
+
 def test_any_place_in_the_draft_will_do(mount: Mounted) -> None:
     draft = draft_in(mount, notes="the first")
     (draft / "deep/er").mkdir(parents=True)

@@ -22,7 +22,7 @@ from drafting import HASTY
 from modelfs.api import Client
 from modelfs.config import Config, Mount
 from modelfs.errors import Error
-from modelfs.registry import credentials, kaggle, wriftai, wriftai_calls
+from modelfs.registry import credentials, kaggle_calls, wriftai, wriftai_calls
 from modelfs.registry.base import Registry
 from modelfs.registry.kaggle_writing import WritableKaggleRegistry
 from modelfs.registry.retries import Limits
@@ -48,6 +48,8 @@ PATIENT = replace(
 )
 # The same, where the first answer never comes.
 STALLED = replace(PATIENT, read=20, quick_tries=1)
+# What many small files are sent as.
+ARCHIVE = "archive.zip"
 PACES = {"": FAST, "patient": PATIENT, "stalled": STALLED}
 # For the slowest operation of all, with many at a time on two cores that do something else, too.
 LONGEST = 120.0
@@ -159,18 +161,19 @@ def hasty(paces: Mapping[str, Limits] = PACES, pages: int = 50) -> Iterator[None
         if protocol == "wriftai":
             calls = wriftai.connect(f"{base}/v1", found, config.environ, limits)
             return WritableWriftAIRegistry(calls, identity=f"wriftai+{base}", has_login=True)
-        client = kaggle.connect(base, found, config.environ, limits)
+        client = kaggle_calls.connect(base, found, config.environ, limits)
         return WritableKaggleRegistry(
             client,
             license_name="MIT",
             has_first_notes=True,
+            archive=ARCHIVE,
             identity=f"kaggle+{base}",
             has_login=True,
         )
 
     with (
         mock.patch("modelfs.assemble.open_registry", opened),
-        mock.patch.object(kaggle, "_MOST_PAGES", pages),
+        mock.patch.object(kaggle_calls, "_MOST_PAGES", pages),
         mock.patch.object(wriftai_calls, "_MOST_PAGES", pages),
         mock.patch("modelfs.api.publishing.Patience", return_value=HASTY),
     ):

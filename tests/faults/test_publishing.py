@@ -6,6 +6,7 @@ handed on, or after the work was done.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -15,6 +16,7 @@ from unittest import mock
 import pytest
 
 from faults.cells import (
+    ARCHIVE,
     BAD,
     FAST,
     PACES,
@@ -29,6 +31,7 @@ from faults.cells import (
 )
 from modelfs.api import Client
 from modelfs.errors import NotFound
+from modelfs.fs import packing
 from modelfs.server.app import Settings, running
 from sims import faults_api
 from sims.raw import Request, Script
@@ -37,11 +40,17 @@ from sims.relay import Answered, Meddle, Relay
 # All cells are one fixture; on a machine that does something else as well it takes minutes.
 pytestmark = pytest.mark.timeout(900)
 
-FILES = {"config.json": b"{}", "deep/weights.bin": bytes(range(256)) * 200}
+UPLOADING = ("StartBlobUpload", "PUT")
+CREATING = ("CreateModel", "CreateModelInstance", "CreateModelInstanceVersion")
+# Too large to be packed, and small ones that are.
+PLAIN = {"config.json": b"{}", "deep/weights.bin": bytes(range(256)) * 400}
+PACKED = {"config.json": b"{}", "deep/grüße.bin": bytes(range(256)) * 200, "deep/er/empty": b""}
 # Operation -> what the faults are in the way of.
 STAGES: Mapping[str, tuple[str, ...]] = {
-    "upload": ("StartBlobUpload", "PUT"),
-    "create": ("CreateModel", "CreateModelInstance", "CreateModelInstanceVersion"),
+    "upload": UPLOADING,
+    "create": CREATING,
+    "upload, packed": UPLOADING,
+    "create, packed": CREATING,
     "update": ("UpdateModel",),
     "delete": ("DeleteModel",),
 }
@@ -63,6 +72,8 @@ CLAIMED = {
 }
 # With a body that ends.
 SPOILED_AT_ONCE = {kind for kind in faults_api.SPOILED if kind not in ("cut off", "more after it")}
+# Of files that are packed so many-th cells: the others differ by what is uploaded alone.
+EVERY = int(os.environ.get("FAULTS_EVERY", "5"))
 REFUSALS = {f"status {status}" for status in (400, 401, 403, 404, 409, 413)}
 MODES = ("once", "always", "done")
 # An error will do while there is a fault, but for one thing: who gives up on a server that is slow
@@ -81,13 +92,14 @@ LONGEST = 240.0
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Table]:
     folder = tmp_path_factory.mktemp("publishing")
-    source = folder / "source"
-    for path, content in FILES.items():
-        (source / path).parent.mkdir(parents=True, exist_ok=True)
-        (source / path).write_bytes(content)
+    for stage in STAGES:
+        for path, content in files_of(stage).items():
+            (folder / stage / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / stage / path).write_bytes(content)
     # Nobody pulls the plug here; waiting for the disk would take most of the time.
     with (
         mock.patch("os.fsync"),
+        mock.patch.object(packing, "_FEWEST", 1),
         running(Settings(folder / "registry", "alice")) as url,
         hasty(PACES),
     ):
@@ -102,10 +114,12 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Table]:
             if not (mode == "done" and kind in faults_api.SPOILED)
             and not (mode == "once" and (kind in REFUSALS or kind in SPOILED_AT_ONCE))
             # Who asks to be left alone while a version is made is waited for, an hour if need be.
-            and not (stage == "create" and kind.endswith("of a billion"))
+            and not (stage.startswith("create") and kind.endswith("of a billion"))
         ]
+        packed = [cell for cell in cells if cell[2].endswith("packed")]
+        cells = [cell for cell in cells if cell not in packed] + packed[::EVERY]
         rows = [
-            partial(row, cell, token, url, source, folder / f"c{number}")
+            partial(row, cell, token, url, folder / cell[2], folder / f"c{number}")
             for number, cell in enumerate(cells)
         ]
         yield run(rows, is_server_here=True)
@@ -125,9 +139,9 @@ def row(
             direct.create(model, {"title": "before"})
         with client_of(relay.url, folder, token, pace=pace) as client:
             operation = partial(OPERATIONS[stage], client, model, source)
-            relay._meddle = in_the_way(faults_api.ALL[kind], mode, STAGES[stage])
+            relay.meddle = in_the_way(faults_api.ALL[kind], mode, STAGES[stage])
             found = {stage: judged(operation, lambda _: True, longest=LONGEST)}
-            relay._meddle = None
+            relay.meddle = None
             relay.settle()
         is_done = found[stage].kind == RIGHT
         if stage in CLAIMED.get(kind, ()):
@@ -144,6 +158,9 @@ def row(
         with client_at(url, folder / "direct") as direct:
             if wrong := half_done(direct, model, stage, is_over=True):
                 found[f"{stage}, after"] = Verdict(WRONG, f"{wrong}; {found}")
+    sent = [message["name"] for message in relay.messages("StartBlobUpload")]
+    if sent and (sent[0] == ARCHIVE) != stage.endswith("packed"):
+        found[stage] = Verdict(BAD, f"sent: {sent}")
     return {(kind, mode, operation): verdict for operation, verdict in found.items()}
 
 
@@ -164,6 +181,8 @@ def delete(client: Client, model: str, source: Path) -> object:
 OPERATIONS: Mapping[str, Callable[[Client, str, Path], object]] = {
     "upload": publish,
     "create": publish,
+    "upload, packed": publish,
+    "create, packed": publish,
     "update": update,
     "delete": delete,
 }
@@ -199,15 +218,20 @@ def half_done(direct: Client, model: str, stage: str, *, is_over: bool) -> str:
     versions = [item.ref for item in direct.list(instance)] if exists(direct, instance) else []
     if len(versions) > 1 or (is_over and not versions):
         return f"{len(versions)} versions"
+    files = files_of(stage)
     for version in versions:
         listed = {file.path: file.size for file in direct.manifest(version).files}
-        if listed != {path: len(content) for path, content in FILES.items()}:
+        if listed != {path: len(content) for path, content in files.items()}:
             return f"half a version: {listed}"
-        for path, content in FILES.items():
+        for path, content in files.items():
             with direct.open(f"{version}/{path}") as file:
                 if file.read() != content:
                     return f"another {path}"
     return ""
+
+
+def files_of(stage: str) -> Mapping[str, bytes]:
+    return PACKED if stage.endswith("packed") else PLAIN
 
 
 def exists(client: Client, ref: str) -> bool:

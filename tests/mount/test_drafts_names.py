@@ -91,9 +91,9 @@ def test_a_draft_is_renamed_before_it_is_published(mount: Mounted) -> None:
     draft.rename(draft.with_name("4"))
     assert not draft.exists()
     assert "f" == (draft.with_name("4") / "f").read_text()
-    with pytest.raises(OSError) as caught:
+    # EINVAL would have mv(1) say that it is moved into itself.
+    with pytest.raises(PermissionError):
         os.rename(draft.with_name("4"), draft.with_name("9"))
-    assert errno.EINVAL == caught.value.errno
     with pytest.raises(OSError) as caught:
         os.rename(draft.with_name("4"), draft.with_name("3"))
     assert caught.value.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.EROFS)

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import io
 import json
+import mmap
 import os
+import random
 import resource
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -26,6 +29,8 @@ from sims.raw import Request, Script, head
 
 MIB, TIB = 1 << 20, 1 << 40
 OPEN = 1000
+# Requests at once, of the largest size.
+READS = 96
 # From here on what is gained says something of each of them.
 TELLING = 10_000
 FILES = int(os.environ.get("LIMITS_FILES", "1000"))
@@ -125,6 +130,35 @@ def test_a_listed_file_takes_little_memory_and_a_thousand_are_open_at_once(many:
     wait_for(lambda: gauges(many)["open"] == gauges(many)["files"] == 0, 30)
 
 
+@pytest.mark.slow
+def test_answers_to_many_large_reads_take_little_memory(simulate: Simulate, mounted: Mount) -> None:
+    """All at once: what is there for one of them is spliced, or read into its request's memory."""
+    content = random.Random(5).randbytes(READS * MIB)
+    model = Model("alice", "limits", (Instance("other", "it", (Version({"f": content}),)),))
+    mount = mounted(simulate(model), "--buffer-memory", "8MiB", "--passthrough", "off")
+    path = mount.path / VERSION / "f"
+    file = os.open(path, os.O_RDONLY | os.O_DIRECT)
+    try:
+        assert content[:MIB] == read_directly(file, 0)
+        before = rss(mount)
+        with ThreadPoolExecutor(READS) as pool:
+            for _ in range(2):  # to be fetched first, and then at once
+                found = pool.map(lambda n: read_directly(file, n * MIB), range(READS))
+                assert all(content[n * MIB : (n + 1) * MIB] == data for n, data in enumerate(found))
+    finally:
+        os.close(file)
+    most = rss(mount, "VmHWM") - before
+    print(f"{most >> 20} MiB more for {READS} reads of 1 MiB at once")
+    assert most < READS * MIB // 2
+
+
+def read_directly(file: int, offset: int) -> bytes:
+    """A MiB, asked for in one request: past the kernel's own memory."""
+    with mmap.mmap(-1, MIB) as pages:
+        assert MIB == os.preadv(file, [pages], offset)
+        return pages[:]
+
+
 @contextmanager
 def opened(paths: list[Path]) -> Iterator[list[int]]:
     """Descriptors of them all at once."""
@@ -144,7 +178,7 @@ def gauges(mount: Mounted) -> dict[str, int]:
     return found
 
 
-def rss(mount: Mounted) -> int:
-    """The memory of a mount's process."""
+def rss(mount: Mounted, what: str = "VmRSS") -> int:
+    """The memory of a mount's process; with VmHWM the most that it has had."""
     lines = Path(f"/proc/{mount.pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmRSS"))
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith(what))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -58,6 +59,13 @@ def test_everything_that_is_listed_can_be_looked_up(shown: Mounted) -> None:
             assert entry.is_dir(follow_symlinks=False) == stat.S_ISDIR(told.st_mode)
             seen += 1
     assert seen > 20
+
+
+@pytest.mark.parametrize("path", ["", "alice", BASE, f"{BASE}/1", "alice/names/pytorch/odd/1/deep"])
+def test_a_directory_lists_itself_and_the_one_above(shown: Mounted, path: str) -> None:
+    command = ["ls", "-a", shown.path / path]
+    listing = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+    assert [".", "..", *listed(shown, path)] == sorted(listing.stdout.splitlines())
 
 
 @pytest.mark.parametrize("spelling", ["pytorch", "PyTorch", "pyTorch", "PYTORCH"])

@@ -161,6 +161,13 @@ def test_what_makes_no_sense_is_refused_at_the_close(desk: Desk, kind: str) -> N
     wait_for(lambda: not complaint.exists(), 5.0, "the complaint goes away")
 
 
+def test_a_document_that_was_removed_is_not_listed_before_it_is_back(desk: Desk) -> None:
+    path = desk.mount.path / MODEL
+    path.unlink()
+    assert path.name not in os.listdir(path.parent) or path.exists()
+    wait_for(path.exists, 30.0, "the document is back")
+
+
 def test_opening_and_reading_changes_nothing(desk: Desk) -> None:
     before = desk.text(MODEL)
     os.close(os.open(desk.mount.path / MODEL, os.O_RDWR))

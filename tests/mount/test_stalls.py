@@ -15,14 +15,16 @@ from pathlib import Path
 
 import pytest
 
-from mount.conftest import Mount, Simulate
+from mount.conftest import Mount, Serve, Simulate
 from mount.readers import Reader
 from mounting import Mounted
 from polling import wait_for
+from published import held, settled
 from sims import faults
-from sims.content import Instance, Model, Version
+from sims.content import Instance, Model, Version, plant
 from sims.kaggle import Kaggle
 from sims.raw import STALL, Pause, Request, Script
+from sims.relay import Answered, Relay
 
 MIB = 1 << 20
 STALLED = random.Random(6).randbytes(40 * MIB)
@@ -211,6 +213,36 @@ def test_a_mount_ends_at_once_although_the_registry_says_nothing(
         assert time.monotonic() - start < 4.5
         assert listing.wait(10)
     mount.kill()
+
+
+def test_a_mount_ends_at_once_although_a_file_is_not_taken(
+    serve: Serve, ending: ExitStack, tmp_path: Path
+) -> None:
+    """And the next mount sends it."""
+    served = serve()
+    plant(served.directory, [MODEL])
+    relay = ending.enter_context(Relay(served.url, silent_storage))
+    mount = Mounted(tmp_path / "mount", f"kaggle+{relay.url}", token=served.token)
+    ending.enter_context(mount)
+    draft = mount.path / "alice/stalls/other/it/2"
+    draft.mkdir()
+    (draft / "f").write_bytes(OTHER)
+    (draft / "NOTES").write_text("more")
+    wait_for(lambda: any(request.method == "PUT" for request in relay.requests), 60)
+    start = time.monotonic()
+    os.kill(mount.pid, signal.SIGTERM)
+    wait_for(lambda: mount.has_ended, 30)
+    assert time.monotonic() - start < 4.5
+    mount.kill()
+    relay.meddle = None
+    mount.start()
+    settled(draft)
+    with held(served.directory) as registry:
+        assert {"f": OTHER} == registry.files("alice/stalls/other/it/2")
+
+
+def silent_storage(request: Request, hand_on: Callable[[Request], Answered]) -> Script:
+    return [STALL] if request.method == "PUT" else hand_on(request).script
 
 
 @pytest.mark.slow

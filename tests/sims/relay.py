@@ -50,7 +50,7 @@ class Relay:
     def __init__(self, url: str, meddle: Meddle | None = None) -> None:
         self._target = urlsplit(url)
         self._server = RawServer(self._answer, "relay")
-        self._meddle = meddle
+        self.meddle = meddle
         self.losing: list[str] = []
         self._counting = threading.Condition()
         self._handed_on = 0
@@ -73,8 +73,8 @@ class Relay:
             assert self._counting.wait_for(lambda: not self._handed_on, 120)
 
     def _answer(self, request: Request) -> Script:
-        if self._meddle is not None:
-            return self._meddle(request, self._hand_on)
+        if self.meddle is not None:
+            return self.meddle(request, self._hand_on)
         answered = self._hand_on(request)
         for ending in self.losing:
             if request.path.endswith(ending):

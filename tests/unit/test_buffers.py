@@ -72,6 +72,26 @@ def test_a_loan_grows_while_there_is_plenty() -> None:
     assert 0 == buffers.gauges.held
 
 
+def test_a_loan_gives_back_what_it_needs_no_more() -> None:
+    buffers = Buffers(8 * MIB)
+    with buffers.take(MIB, "a") as loan:
+        loan.shrink(2 * MIB)
+        assert MIB == buffers.gauges.held
+        loan.shrink(MIB // 4)
+        assert MIB // 4 == loan.size == buffers.gauges.held
+    assert 0 == buffers.gauges.held
+
+
+def test_who_comes_back_gets_what_is_needed_or_nothing() -> None:
+    buffers = Buffers(8 * MIB)
+    held = [buffers.take(MIB, "a") for _ in range(4)]
+    assert buffers.at_once(1, "a") is None
+    held.pop().close()
+    loan = buffers.at_once(MIB, "a")
+    assert loan is not None
+    assert 4 * MIB == buffers.gauges.held
+
+
 def test_what_no_place_can_have_counts_as_all_that_one_can() -> None:
     buffers = Buffers(8 * MIB)
     assert 4 * MIB == buffers.take(100 * MIB, deadline=0).size

@@ -72,7 +72,15 @@ def test_several_registries_need_a_name_each(specs: tuple[str, ...]) -> None:
         parse_registries(specs)
 
 
-@pytest.mark.parametrize("text", ["nonsense = 1", "cache_size = ", "cache_size = 'much'"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("nonsense = 1", "cache_size = ", "cache_size = 'much'", "cache_size = true"),
+        *("cache_size = -1", "cache_dir = 5", "cache_dir = ''", "token_file = true"),
+        *("owners = 'alice'", "owners = 5", "owners = [5]", "license = 3", "verify = 3"),
+        *("registry = 5", "registry = ['a=kaggle', 5]", "registry = true", "registry = {}"),
+    ],
+)
 def test_a_bad_configuration_file_is_told(environ: dict[str, str], text: str) -> None:
     Path(environ["MODELFS_CONFIG"]).write_text(text)
     with pytest.raises(Usage):

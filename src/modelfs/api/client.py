@@ -6,7 +6,6 @@ Every wait ends: questions within the registry client's time-outs, transfers onc
 
 from __future__ import annotations
 
-import fnmatch
 import io
 import json
 import os
@@ -26,7 +25,7 @@ from modelfs.api.targets import converted, write
 from modelfs.assemble import Access, access
 from modelfs.cache.crew import Crew
 from modelfs.config import Config, load, parse_registries
-from modelfs.errors import Corrupt, InvalidName, NotFound, Unavailable, Unsupported, WrongState
+from modelfs.errors import InvalidName, NotFound, Unavailable, Unsupported, WrongState
 from modelfs.fs.folder import Folder
 from modelfs.model import Account, Document, Item, Manifest, Page, Query, Traits
 from modelfs.refs import Ref
@@ -222,12 +221,7 @@ class Client:
         registry = self._registry
         version = places.version_of(registry, ref)
         manifest = registry.manifest(version)
-        if manifest.rejected:
-            first = manifest.rejected[0]
-            raise Corrupt(
-                f"{version} lists what no directory can hold, {first.path!r:.100}: {first.reason}"
-            )
-        chosen = _chosen(version, manifest, tuple(files), tuple(patterns))
+        wanted = places.chosen(version, manifest, files, patterns)
         target = Path(directory).expanduser().absolute()
         with converted(str(target)):
             target.mkdir(parents=True, exist_ok=True)
@@ -235,7 +229,6 @@ class Client:
             for document in manifest.documents:
                 write(target, document.name, document.content)
             return [target / document.name for document in manifest.documents]
-        wanted = [places.Wanted(version, file) for file in manifest.files if file.path in chosen]
         self._transfers().download(
             wanted,
             target,
@@ -294,11 +287,7 @@ class Client:
             raise Unavailable("offline: nothing is published")
         if not traits.is_writable:
             raise Unsupported(f"this registry is only read: {traits.identity}")
-        ref = registry.canonical(ref if isinstance(ref, Ref) else Ref.parse(ref))
-        if ref.depth == traits.depth:
-            ref = ref.parent
-        if ref.depth != traits.depth - 1:
-            raise InvalidName(f"not where a version can be: {ref}")
+        ref = places.instance_of(registry, ref)
         if directories not in ("tree", "skip"):
             raise InvalidName(f"not a way to treat folders: {directories!r}")
         directory = Path(folder).expanduser().absolute()
@@ -316,7 +305,7 @@ class Client:
             has_directories=directories == "tree",
         )
         try:
-            return publishing.publish(
+            version, manifest = publishing.publish(
                 registry.direct(),
                 found.cache,
                 self._running_crew(),
@@ -324,9 +313,13 @@ class Client:
                 ref.child(_NEW),
                 progress,
             )
+        except BaseException:
+            registry.forget(ref)
+            raise
         finally:
             material.clean()
-            registry.forget(ref)
+        registry.made(version, manifest)
+        return version
 
     # The parts
 
@@ -393,19 +386,3 @@ def _merged(document: Document, changes: Mapping[str, Any]) -> Document:
         return Document(document.name, json.dumps(told, indent=2, ensure_ascii=False).encode())
     except (TypeError, ValueError) as exc:
         raise InvalidName(f"{document.name}: not values of JSON: {exc}") from exc
-
-
-def _chosen(
-    version: Ref, manifest: Manifest, files: tuple[str, ...], patterns: tuple[str, ...]
-) -> set[str]:
-    """The paths that are asked for; NotFound if one is not there, or none fits."""
-    paths = {file.path for file in manifest.files}
-    if not files and not patterns:
-        return paths
-    for path in files:
-        if path not in paths:
-            raise NotFound(f"no such file: {version}/{path}")
-    found = {path for path in paths if any(fnmatch.fnmatchcase(path, each) for each in patterns)}
-    if patterns and not found:
-        raise NotFound(f"no file of {version} is like {', '.join(patterns)}")
-    return found | set(files)

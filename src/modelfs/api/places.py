@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
-from modelfs.errors import InvalidName, NotFound
+from modelfs.errors import Corrupt, InvalidName, NotFound
 from modelfs.fs.tree import LATEST
-from modelfs.model import Document, File
+from modelfs.model import Document, File, Manifest
 from modelfs.refs import Ref, highest
 from modelfs.registry.base import Registry
 
@@ -43,6 +45,16 @@ def version_of(registry: Registry, text: str | Ref) -> Ref:
     return ref
 
 
+def instance_of(registry: Registry, text: str | Ref) -> Ref:
+    """Where a new version can be that `text` names: what is above versions, or one of them."""
+    ref = registry.canonical(text if isinstance(text, Ref) else Ref.parse(text))
+    if registry.traits.is_version(ref):
+        ref = ref.parent
+    if ref.depth != registry.traits.depth - 1:
+        raise InvalidName(f"not where a version can be: {ref}")
+    return ref
+
+
 def latest(registry: Registry, ref: Ref) -> Ref:
     """The last version of `ref`."""
     name = highest(entry.name for entry in registry.children(ref))
@@ -76,6 +88,31 @@ def named(registry: Registry, path: str) -> Wanted | Document:
         if document.name == name:
             return document
     raise NotFound(f"no such file: {path}")
+
+
+def chosen(
+    version: Ref, manifest: Manifest, files: Iterable[str], patterns: Iterable[str]
+) -> list[Wanted]:
+    """The files of a version that paths and patterns name, all without both.
+
+    NotFound if a path is not there, or nothing is like the patterns; Corrupt if a name in the
+    version cannot be a file's.
+    """
+    if manifest.rejected:
+        first = manifest.rejected[0]
+        raise Corrupt(
+            f"{version} lists what no directory can hold, {first.path!r:.100}: {first.reason}"
+        )
+    names = {files} if isinstance(files, str) else set(files)
+    likes = (patterns,) if isinstance(patterns, str) else tuple(patterns)
+    there = {file.path for file in manifest.files}
+    if missing := sorted(names - there):
+        raise NotFound(f"no such file: {version}/{missing[0]}")
+    fitting = {path for path in there if any(fnmatchcase(path, each) for each in likes)}
+    if likes and not fitting:
+        raise NotFound(f"no file of {version} is like {', '.join(likes)}")
+    wanted = names | fitting if names or likes else there
+    return [Wanted(version, file) for file in manifest.files if file.path in wanted]
 
 
 def under(registry: Registry, path: str | Ref) -> tuple[Wanted, ...]:

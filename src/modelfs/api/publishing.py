@@ -21,6 +21,7 @@ from modelfs.fs.folder import Folder
 from modelfs.fs.journal import ASKED_FOR, Journal, Phase
 from modelfs.fs.progress import Progress as Counts
 from modelfs.fs.publishing import Attempt, Means
+from modelfs.model import Manifest
 from modelfs.refs import Ref
 from modelfs.registry.base import WritableRegistry
 
@@ -42,8 +43,8 @@ def publish(
     ref: Ref,
     progress: Tell | None,
     patience: Patience | None = None,
-) -> Ref:
-    """Have `folder` published below `ref.parent`; the new version.
+) -> tuple[Ref, Manifest | None]:
+    """Have `folder` published below `ref.parent`; the new version, and what it was listed as.
 
     Raises WrongState if the version of an earlier call was found instead, and the folder holds
     something else by now.
@@ -64,7 +65,7 @@ def publish(
         raise WrongState(
             f"{version} is what the folder was before: publish again for what it is now"
         )
-    return version
+    return version, attempt.manifest
 
 
 def _run(attempt: Attempt, progress: Tell | None) -> Ref:

@@ -91,14 +91,15 @@ class BlockCache:
         self._room = Room(self._store, self._directory, budget, floor, clock)
         self._crew = Crew(workers, most=_MOST)
         self._settler = Settler(self._store, self._directory)
-        self._memory = memory or Buffers()
-        delivery = Delivery(self._store, self._crew, self._memory)
-        downloads = Downloads(self._room, self._memory, self._crew.moved)
+        # Also for others who have bytes on their way.
+        self.memory = memory or Buffers()
+        delivery = Delivery(self._store, self._crew, self.memory)
+        downloads = Downloads(self._room, self.memory, self._crew.moved)
         self._prover = Prover(
             self._store,
             self._settler,
             delivery,
-            self._memory,
+            self.memory,
             self._crew.moved,
             self._learn,
             on_reject,
@@ -239,7 +240,7 @@ class BlockCache:
     @property
     def gauges(self) -> dict[str, int]:
         """What is going on, in numbers: all but the last two are 0 when nothing is."""
-        memory = self._memory.gauges
+        memory = self.memory.gauges
         transfers, queued = self._crew.load
         return {
             "files": len(self._names),

@@ -92,12 +92,14 @@ class Crew:
                 self._call()
 
     def stop(self, deadline: float) -> None:
-        """End the threads; what is queued is not done any more."""
+        """End the threads; what is queued is not done any more, who waits for bytes gives way."""
         with self._changed:
             self._is_started = False
             self._urgent.clear()
             self._idle.clear()
             self._later.clear()
+            for running in self._running:
+                running.turn.finish()
             self._changed.notify_all()
             threads = list(self._threads)
         end = time.monotonic() + deadline

@@ -59,7 +59,7 @@ def dir_(config: Config) -> None:
 @_format
 @click.pass_obj
 def list_(config: Config, refs: tuple[str, ...], is_by_file: bool, layout: str) -> None:
-    """List what is in the cache: how much of it is here, and when it was last used.
+    """List what is in the cache, how much, and when it was last used.
 
     Only of REF…, and what is below them, if given. What no remembered version has is one line.
     """
@@ -88,7 +88,7 @@ def list_(config: Config, refs: tuple[str, ...], is_by_file: bool, layout: str) 
 @_dry
 @click.pass_obj
 def verify(config: Config, is_dry: bool) -> int:
-    """Read everything again; what is not as it should be is dropped, to be downloaded anew.
+    """Read everything again, and drop what is not as it should be.
 
     Files are compared with their digests, and half files block by block with the checksums that
     were noted with them; what is remembered about files and versions, with its own checksums.
@@ -129,7 +129,7 @@ def verify(config: Config, is_dry: bool) -> int:
 @_dry
 @click.pass_obj
 def prune(config: Config, days: float, is_dry: bool) -> None:
-    """Drop what is probably not wanted again: half files, and those of no version known here.
+    """Drop half files, and those of no version that is known here.
 
     Never what is pinned or in use. What interrupted programs left behind goes too.
     """
@@ -155,9 +155,10 @@ def prune(config: Config, days: float, is_dry: bool) -> None:
 @_dry
 @click.pass_obj
 def evict(config: Config, refs: tuple[str, ...], limit: str | None, is_dry: bool) -> None:
-    """Make room: drop the files of REF…, and what is below them, or the longest unused.
+    """Drop the files of REF…, or the longest unused, to make room.
 
-    Never what is pinned or in use, nor files that another version has too.
+    REF may be a version or anything above or in it. Never what is pinned or in use, nor files that
+    another version has too.
     """
     if bool(refs) == (limit is not None):
         raise Usage("say what to drop: REF… or --to SIZE")
@@ -175,7 +176,10 @@ def evict(config: Config, refs: tuple[str, ...], limit: str | None, is_dry: bool
 @_refs
 @click.pass_obj
 def pin(config: Config, refs: tuple[str, ...]) -> None:
-    """Keep the files of REF…, and what is below them, whatever else is downloaded."""
+    """Keep the files of REF…, whatever else is downloaded.
+
+    REF may be a version or anything above or in it.
+    """
     blocks = unstarted(config)
     names = _expected(take(config.cache_dir, blocks), refs)
     kept = [name for name in names if not name.file.size or _pin(blocks, name)]
@@ -188,7 +192,10 @@ def pin(config: Config, refs: tuple[str, ...]) -> None:
 @_refs
 @click.pass_obj
 def unpin(config: Config, refs: tuple[str, ...]) -> None:
-    """Let the files of REF…, and what is below them, be dropped when room is needed."""
+    """Let the files of REF… be dropped when room is needed.
+
+    REF may be a version or anything above or in it.
+    """
     blocks = unstarted(config)
     names = _expected(take(config.cache_dir, blocks), refs)
     for name in names:

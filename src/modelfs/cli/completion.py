@@ -41,7 +41,7 @@ _GOING_ON = {
 @click.argument("shell", type=click.Choice(sorted(_GOING_ON)))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
-    """Print a script that makes SHELL complete commands, options and names in registries.
+    """Print a script for the completion of commands, options and names.
 
     \b
     bash: echo 'source <(modelfs completion bash)' >> ~/.bashrc
@@ -69,6 +69,8 @@ def names(ctx: click.Context, incomplete: str, depth: int) -> list[CompletionIte
         config = settings(
             registries=ctx.params.get("registries"), token_file=ctx.params.get("token_file")
         )
+        if config.registries[0].name:
+            return []  # the first part is the name of one of several
         found = _children(config, ref)
     except Error:
         return []

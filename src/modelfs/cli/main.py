@@ -19,15 +19,15 @@ _COMMANDS = {
     ),
     "completion": (
         "modelfs.cli.completion",
-        "Print a script that makes SHELL complete commands, options and names in registries.",
+        "Print a script for the completion of commands, options and names.",
     ),
     "drafts": ("modelfs.cli.drafts", "Drafts: versions that are not published yet."),
     "lock": (
         "modelfs.cli.lock",
-        "Write a lock file: the versions REF…, with the sizes and digests of their files.",
+        "Write a lock file: which versions REF… are, and what is in them.",
     ),
     "models": ("modelfs.cli.models", "Models of a registry: the commands of the official client."),
-    "mount": ("modelfs.cli.mount", "Mount a model registry at MOUNTPOINT, an empty directory."),
+    "mount": ("modelfs.cli.mount", "Mount a model registry at MOUNTPOINT."),
     "publish": (
         "modelfs.cli.publish",
         "Publish the draft PATH, a directory in a mount or anything in it.",

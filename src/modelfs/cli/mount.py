@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from modelfs.cli.options import registry_options, settings
 from modelfs.cli.reporting import report
-from modelfs.config import VERIFY
-from modelfs.errors import Error
+from modelfs.config import VERIFY, Config
+from modelfs.errors import Error, Usage
+
+if TYPE_CHECKING:
+    from modelfs.mount.session import Options
 
 
 class _Octal(click.ParamType[int]):
@@ -48,8 +52,12 @@ class _Octal(click.ParamType[int]):
 )
 @click.option("--offline", "is_offline", is_flag=True, help="Never ask the registry.")
 @click.option("-f", "--foreground", is_flag=True, help="Stay; log to standard error.")
-@click.option("--cache-dir", metavar="DIR", help="Where downloaded bytes are kept.")
-@click.option("--cache-size", metavar="SIZE", help="How many of them, say 50GB.")
+@click.option(
+    "--cache-dir",
+    metavar="DIR",
+    help="Where downloaded bytes are kept.  [default: ~/.cache/modelfs]",
+)
+@click.option("--cache-size", metavar="SIZE", help="How many of them.  [default: 50GB]")
 @click.option(
     "--buffer-memory",
     metavar="SIZE",
@@ -64,13 +72,14 @@ class _Octal(click.ParamType[int]):
     type=click.Choice(["auto", "on", "off"]),
     default="auto",
     show_default=True,
-    help="Let the kernel itself read cached files: where it can, or fail, or never.",
+    help="Let the kernel itself read cached files: where it can, or else fail, or never.",
 )
 @click.option(
     "--verify",
     type=click.Choice(VERIFY),
-    help="Hand out bytes as they come, the last of a file when all agree with the CRC-32C that came"
-    " with them; or with the MD5 or SHA-256; or none before that.  [default: quick]",
+    help="What readers wait for. quick: the last bytes of a file, for all of it to agree with the"
+    " CRC-32C that came with it; complete: the same with its MD5 or SHA-256; first: all bytes, for"
+    " that.  [default: quick]",
 )
 @click.option(
     "--no-watchdog",
@@ -111,13 +120,14 @@ def mount(
     extra: tuple[str, ...],
     verbose: bool,
 ) -> int:
-    """Mount a model registry at MOUNTPOINT, an empty directory.
+    """Mount a model registry at MOUNTPOINT.
 
-    Returns when the mount serves. With several --registry NAME=SPEC each is a directory of its
-    name. Nothing is downloaded, and nobody is asked, before something looks.
+    MOUNTPOINT is an empty directory; it is made if it is not there. Returns when the mount serves;
+    what goes wrong from then on is in a log file, which `modelfs status` names. With several
+    --registry NAME=SPEC each is a directory of its name. Nothing is downloaded, and nobody is
+    asked, before something looks.
     """
-    from modelfs.mount import binding, keeping, records, session
-    from modelfs.mount import mountpoint as points
+    from modelfs.mount import records, session
     from modelfs.mount.passthrough import Choice
 
     config = settings(
@@ -146,14 +156,23 @@ def mount(
         log_file=None if foreground else log_file,
         extra=tuple(word for text in extra for word in text.split(",") if word),
     )
+    return _begin(config, options, path, is_verbose=verbose)
+
+
+def _begin(config: Config, options: Options, path: Path, *, is_verbose: bool) -> int:
+    """Serve at `path`: to the end, or in the background where there is a file to log to."""
+    from modelfs.mount import binding, keeping, mountpoint, session
+
+    if config.is_deleting and config.is_read_only:
+        raise Usage("--allow-delete does not go with --read-only or --pin")
     binding.load()
-    points.prepare(path)
+    mountpoint.prepare(path)
     keeping.make_directories(config)
-    if foreground:
-        session.log_to(None, is_verbose=verbose)
+    log_file = options.log_file
+    session.log_to(log_file, is_verbose=is_verbose)
+    if log_file is None:
         session.serve(config, options, path, ready=lambda: None)
         return 0
-    session.log_to(log_file, is_verbose=verbose)
     return session.in_background(
         lambda ready: report(lambda: session.serve(config, options, path, ready)), path, log_file
     )

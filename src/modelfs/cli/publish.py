@@ -97,6 +97,9 @@ def _follow(draft: Path, show: bars.Show | None, ignored: list[str]) -> Path:
     pause, seen = _FIRST_LOOK, time.monotonic()
     while True:
         status = read_status(draft) or {}
+        name = str(status.get("ref", "")).rpartition("/")[2]
+        if name not in ("", draft.name):  # it leads to the version that it is now
+            return draft.parent / name
         state = status.get("state")
         ignored[:] = status.get("ignored") or ignored
         if state == "failed":
@@ -105,7 +108,9 @@ def _follow(draft: Path, show: bars.Show | None, ignored: list[str]) -> Path:
             raise Error(f"publishing was cancelled: {draft}")
         # Of a draft, published is said with the version that it is becoming.
         if state == "published" and "version" not in status:
-            return draft.parent / str(status["ref"]).rpartition("/")[2]
+            # A number that was taken meanwhile is that of somebody else's version.
+            version = str(status.get("draft_became") or status["ref"])
+            return draft.parent / version.rpartition("/")[2]
         if state in ("armed", "sealed", "uploading"):
             seen = time.monotonic()
         elif time.monotonic() > seen + _BETWEEN:

@@ -79,6 +79,7 @@ def _described(serving: Serving, found: Sequence[Known]) -> dict[str, Any]:
         "pid": serving.pid,
         "is_alive": serving.is_alive,
         "since": round(serving.since, 3),
+        "log": str(serving.log) if serving.log else None,
         "registries": [
             {"name": shown.name, "spec": shown.spec, "identity": shown.identity}
             for shown in serving.registries
@@ -116,7 +117,7 @@ def _head(serving: Serving) -> str:
     if gauges := _gauges(serving):
         held, total = wording.size(gauges["buffers"]), wording.size(gauges["buffers_total"])
         head += f", buffers {held} of {total}"
-    return head
+    return f"{head}, log {wording.plain(serving.log)}" if serving.log else head
 
 
 def _block(head: str, found: Sequence[Known]) -> str:

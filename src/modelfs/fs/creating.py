@@ -7,6 +7,9 @@ is never made of one draft, and what cannot be told apart is left to a person.
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import Future
+
 from modelfs.errors import (
     Corrupt,
     Error,
@@ -28,6 +31,9 @@ from modelfs.waiting import Clock
 
 # These leave open whether the registry did what was asked.
 _OUTCOME_UNKNOWN = (Unavailable, Corrupt, Interrupted)
+# For how many seconds a listing counts as one of now. An older one would make no second version
+# either, but more of others' versions had to be told from ours if an answer was lost.
+_LATELY = 10.0
 
 
 class Creation:
@@ -42,6 +48,31 @@ class Creation:
         self._clock = clock
         # What was listed last.
         self.manifest: Manifest | None = None
+        # The versions that were there, and since when that was asked.
+        self._seen: tuple[tuple[str, ...], float] | None = None
+        self._ahead: Future[tuple[str, ...]] | None = None
+
+    def look_ahead(self) -> None:
+        """Have it asked which versions there are, while something else is done."""
+        ahead = self._ahead = Future[tuple[str, ...]]()
+
+        def look() -> None:
+            try:
+                ahead.set_result(self._list(self._course.patience.tries))
+            except BaseException as exc:
+                ahead.set_exception(exc)
+
+        threading.Thread(target=look, name="publish-look", daemon=True).start()
+
+    def missing(self) -> Parents:
+        """The refs above the draft that do not exist, from the top, with their documents."""
+        tries = self._course.patience.tries
+        try:
+            if self._ahead is not None and self._ahead.result() is not None:
+                return ()  # what can be listed is there
+        except NotFound:
+            pass
+        return _missing_parents(self._registry, self._material, self._course, tries)
 
     def create(self) -> Ref:
         """Have the version made, once; its ref."""
@@ -51,12 +82,16 @@ class Creation:
         if may_exist:
             course.remember(Phase.CREATING)
         else:
-            course.remember(Phase.CREATING, before=self._versions(course.patience.tries))
+            before = self._lately
+            if before is None:
+                course.remember(Phase.UPLOADING)  # what is sent, however long it takes to be told
+                before = self._versions(course.patience.tries)
+            course.remember(Phase.CREATING, before=before)
         for _ in range(course.patience.tries):
             if may_exist:
                 if found := self._look():
                     return found
-                parents = missing_parents(self._registry, self._material, course, None)
+                parents = _missing_parents(self._registry, self._material, course, None)
                 course.remember(Phase.CREATING, parents=parents)
             try:
                 return self._registry.canonical(self._registry.create(self._bundle()))
@@ -64,16 +99,17 @@ class Creation:
                 course.progress.note = str(exc)
                 may_exist = True
             except Error as exc:
+                # What was asked for before may have been done meanwhile, and be in the way; or who
+                # stands between us and the registry refuses what it has done.
+                if found := self._found() if may_exist else self._found_at_once():
+                    return found
                 if isinstance(exc, InvalidName | TooLarge):
                     self._trust_no_archive()
-                # What was asked for before may have been done meanwhile, and be in the way.
-                if may_exist and (found := self._found()):
-                    return found
                 self._forget_asking()
                 raise
         raise Unavailable(f"the registry did not create the version: {course.progress.note}")
 
-    def difference(self, version: Ref) -> Comparison:
+    def difference(self, version: Ref, tries: int | None = None) -> Comparison:
         """How a version differs from what was sent, once its list of files grows no more."""
         parts, documents = self._bundle().parts, self._course.journal.documents
         reworded = self._registry.traits.reworded
@@ -83,7 +119,7 @@ class Creation:
         count = 0
         while True:
             try:
-                manifest = self._course.ask(lambda: self._registry.manifest(version), None)
+                manifest = self._course.ask(lambda: self._registry.manifest(version), tries)
             except NotFound:
                 manifest = Manifest(is_final=False)
             self.manifest = manifest
@@ -114,16 +150,16 @@ class Creation:
                 return found
         return None
 
-    def _found(self) -> Ref | None:
+    def _found(self, tries: int | None = None) -> Ref | None:
         """The version that is what we asked for, among those that were not there before.
 
         Raises WrongState for one of which that cannot be said.
         """
-        for name in self._versions(None):
+        for name in self._versions(tries):
             if name in (self._course.journal.before or ()):
                 continue
             version = self._registry.canonical(self._course.ref.parent.child(name))
-            found = self.difference(version)
+            found = self.difference(version, tries)
             if found.is_same and found.has_same_notes:
                 return version
             if found.is_same or found.is_settling:
@@ -134,6 +170,15 @@ class Creation:
                     " yours, and publish again if it is not"
                 )
         return None
+
+    def _found_at_once(self) -> Ref | None:
+        """The same, as far as a registry tells that has just refused: that is what to say, then."""
+        try:
+            return self._found(tries=1)
+        except Interrupted:
+            raise
+        except Error:
+            return None
 
     def _trust_no_archive(self) -> None:
         """What went wrong may be the archive: the next attempt sends each file by itself."""
@@ -150,22 +195,40 @@ class Creation:
             for item in journal.uploads:
                 item.session = item.token = ""
 
+    @property
+    def _lately(self) -> tuple[str, ...] | None:
+        """The versions that were there a moment ago; None if nobody has looked."""
+        if self._seen is None or self._clock() - self._seen[1] > _LATELY:
+            return None
+        return self._seen[0]
+
     def _versions(self, tries: int | None) -> tuple[str, ...]:
-        instance = self._course.ref.parent
+        try:
+            return self._list(tries)
+        except NotFound:
+            return ()
+
+    def _list(self, tries: int | None) -> tuple[str, ...]:
+        """The versions that there are; NotFound if there is nothing that they could be of."""
+        instance, now = self._course.ref.parent, self._clock()
         try:
             found = self._course.ask(lambda: self._registry.children(instance), tries)
         except NotFound:
-            return ()
-        return tuple(entry.name for entry in found)
+            self._seen = (), now
+            raise
+        self._seen = tuple(entry.name for entry in found), now
+        return self._seen[0]
 
     def _bundle(self) -> Bundle:
         journal = self._course.journal
         parts = tuple(item.part for item in journal.items.values())
         archive = journal.archive.part if journal.archive else None
-        return Bundle(self._course.ref, parts, journal.documents, journal.parents, archive)
+        return Bundle(
+            self._course.ref, parts, journal.documents, journal.parents, archive, self._lately
+        )
 
 
-def missing_parents(
+def _missing_parents(
     registry: WritableRegistry, material: Material, course: Course, tries: int | None
 ) -> Parents:
     """The refs above the draft that do not exist, from the top, with their documents."""

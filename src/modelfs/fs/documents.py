@@ -79,6 +79,10 @@ class Documents:
         """True for a document that was just removed."""
         return self._clock() < self._gone.get(ref, 0.0)
 
+    def hidden_in(self, ref: Ref) -> list[str]:
+        """The names of documents of `ref` that were just removed."""
+        return [gone.name for gone in list(self._gone) if gone.parent == ref and self.hides(gone)]
+
     def copy(self, ref: Ref, target: Ref) -> None:
         """Give the text of a published document another, local name."""
         text = self._text(ref)

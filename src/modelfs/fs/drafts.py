@@ -44,6 +44,8 @@ class Event(enum.StrEnum):
     CHECKED = "checked"
     REFUSED = "refused"
     CREATED = "created"
+    # Somebody still has a file open, or mapped, whose writes cannot be refused.
+    BUSY = "busy"
     # It is being removed, or nobody wants it published any more.
     CANCELLED = "cancelled"
 
@@ -68,6 +70,7 @@ _NEXT: dict[State, dict[Event, State]] = {
         Event.CANCELLED: State.OPEN,
     },
     State.SEALED: {
+        Event.BUSY: State.ARMED,
         Event.CHECKED: State.UPLOADING,
         Event.REFUSED: State.FAILED,
         Event.CANCELLED: State.OPEN,

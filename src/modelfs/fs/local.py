@@ -23,18 +23,19 @@ from modelfs.errors import (
     NotFound,
     Unsupported,
 )
-from modelfs.fs import areas, asking
+from modelfs.fs import areas, asking, naming
 from modelfs.fs.asking import STATUS
 from modelfs.fs.documents import Documents
 from modelfs.fs.junk import is_junk
 from modelfs.fs.nodes import Kind, Node, identity, inode
 from modelfs.fs.publish import Publisher
 from modelfs.fs.staging import Staging
-from modelfs.fs.tree import LATEST, Listed
+from modelfs.fs.tree import Listed
 from modelfs.fs.versions import text_node
+from modelfs.fs.watching import DraftWatcher
 from modelfs.fs.writing import LocalHandle, Watcher, is_written
 from modelfs.model import NOTES, RESERVED
-from modelfs.refs import Ref, is_never_a_slug, name_fault
+from modelfs.refs import Ref
 from modelfs.registry.base import WritableRegistry
 from modelfs.waiting import Wait
 
@@ -88,7 +89,7 @@ class Local:
         return self._staging.path(ref, path)
 
     def stat(self, ref: Ref, path: str = "") -> os.stat_result:
-        return os.lstat(self.path(ref, path))
+        return os.lstat(self._staging.where(ref, path))
 
     def listing(self, ref: Ref, path: str = "") -> Iterator[Listed]:
         """What the local directory lists; nothing if there is none."""
@@ -269,29 +270,52 @@ class Local:
 
     # Files.
 
-    def open(self, ref: Ref, path: str, flags: int, mode: int | None = None) -> LocalHandle:
-        """Open a file; with `mode`, make it first. What is written is told to whom it concerns."""
+    def open(
+        self, ref: Ref, path: str, flags: int, mode: int | None = None, *, is_passing: bool = False
+    ) -> LocalHandle:
+        """Open a file; with `mode`, make it first. What is written is told to whom it concerns.
+
+        `is_passing`: to be read and written by the kernel itself, if it is a file to be sent. Of
+        what means something by being written, and of what is written to at any time, it is not.
+        """
         keep = os.O_ACCMODE | os.O_EXCL | os.O_TRUNC | os.O_SYNC | os.O_DSYNC
         ours = flags & keep | os.O_NOFOLLOW | os.O_CLOEXEC
         is_new = mode is not None
         watcher = self._watcher(ref, path, is_new=is_new) if is_written(flags) else None
+        unseen = self._staging.unseen if is_passing else None
         try:
             with self._making(ref, path) if is_new else nullcontext():
                 how = ours | os.O_CREAT if is_new else ours & ~os.O_EXCL
-                fd = os.open(self.path(ref, path), how, mode or 0)
+                fd = os.open(self._staging.where(ref, path), how, mode or 0)
                 if mode is not None:
                     os.fchmod(fd, mode)  # ours is not the mask that counts
         except BaseException:
             if watcher is not None:
                 watcher.closed()
             raise
-        return LocalHandle(fd, watcher)
+        is_offered = unseen is not None and unseen.can_tell and self._is_sent(ref, path)
+        if not is_written(flags):
+            return LocalHandle(fd, None, is_offered=is_offered)
+        handle = LocalHandle(fd, watcher, unseen, is_offered=is_offered)
+        if is_offered:
+            try:
+                handle.expose()
+                self.publisher.check_writable(ref)  # else it was frozen before we were seen
+            except BaseException:
+                handle.close()
+                raise
+        return handle
+
+    def _is_sent(self, ref: Ref, path: str) -> bool:
+        """True for a file that is published as it is."""
+        is_document = path in self.registry.traits.documents_of(ref)
+        return bool(path) and not is_document and not is_junk(path)
 
     def _watcher(self, ref: Ref, path: str, *, is_new: bool) -> Watcher | None:
         """Who is told of changes; nobody, of what is never sent: editors keep such files open."""
         if not path:
             return self.documents.watcher(ref, is_new=is_new)
-        return None if is_junk(path) else _DraftWatcher(self, ref, path)
+        return None if is_junk(path) else DraftWatcher(self, ref, path)
 
     # What may be made, and who is told.
 
@@ -300,31 +324,18 @@ class Local:
 
     def _check_new(self, ref: Ref) -> None:
         """Refuse a name that a new directory above the files cannot have."""
-        if fault := name_fault(ref.name):
-            raise InvalidName(f"not a name, {fault}: {ref.name!r}")
-        if is_never_a_slug(ref.name):
-            raise InvalidName(f"no registry takes such a name: {ref.name!r}")
+        naming.check(ref)
         if self._staging.holds(ref) or self.documents.is_published(ref):
             raise Exists(f"there is one already: {ref}")
-        if not self._is_version(ref):
-            return
-        if ref.name == LATEST:
-            raise InvalidName("latest is always the highest version; choose another name")
-        if ref.name.isdecimal():
-            following = self.next_number(ref.parent)
-            if ref.name != str(following):
-                raise InvalidName(
-                    f"the next version of {ref.parent} is {following}, not {ref.name}: the registry"
-                    " numbers versions; make that one, or a directory with any other name"
-                )
+        if self._is_version(ref):
+            naming.check_draft(ref, lambda: self._published(ref.parent))
 
-    def next_number(self, instance: Ref) -> int:
-        """The number that the next published version of `instance` will have."""
+    def _published(self, instance: Ref) -> list[str]:
+        """The names of the versions of `instance`."""
         try:
-            published = [entry.name for entry in self.registry.children(instance)]
+            return [entry.name for entry in self.registry.children(instance)]
         except NotFound:
-            published = []
-        return max((int(name) for name in published if name.isdecimal()), default=0) + 1
+            return []
 
     @contextmanager
     def _changing(self, ref: Ref, path: str) -> Iterator[None]:
@@ -339,11 +350,8 @@ class Local:
     @contextmanager
     def _making(self, ref: Ref, path: str) -> Iterator[None]:
         """As `_changing`, for a name that is made; what is moved onto NOTES is notes."""
-        if path.split("/", 1)[0] == RESERVED and path:
-            raise InvalidName(f"the name {RESERVED} is ours")
-        if fault := name_fault((path or ref.name).rpartition("/")[2]):
-            raise InvalidName(f"not a name, {fault}")
-        if not path and self._is_version(ref) and _is_version_name(ref.name):
+        naming.check_file(path or ref.name, is_in_draft=bool(path))
+        if not path and self._is_version(ref) and naming.is_of_version(ref.name):
             raise InvalidName(f"a version is a directory: {ref}")
         if path:
             with self._changing(ref, path):
@@ -367,6 +375,7 @@ class Local:
 
     def tell(self, ref: Ref, path: str) -> None:
         """The process that is served has changed something in a draft."""
+        self._staging.unseen.look()  # the room of what was removed is free
         self.publisher.changed(ref, self.caller(), is_notes=path == NOTES)
 
     def noted(self, ref: Ref) -> None:
@@ -381,34 +390,6 @@ class Local:
             self._wait(outcome)
         except (DeadlinePassed, Interrupted):
             return  # it goes on; status.json tells how
-
-
-class _DraftWatcher:
-    """Tells the publisher what happens to a draft's file that is open for writing."""
-
-    def __init__(self, local: Local, ref: Ref, path: str) -> None:
-        local.publisher.check_writable(ref)
-        local.publisher.opened(ref)
-        self._local = local
-        self._ref = ref
-        self._path = path
-
-    def writing(self) -> None:
-        self._local.publisher.check_writable(self._ref)
-
-    def written(self) -> None:
-        self._local.tell(self._ref, self._path)
-
-    def flushed(self, size: int) -> None:
-        if self._path == NOTES and size:
-            self._local.noted(self._ref)
-
-    def closed(self) -> None:
-        self._local.publisher.closed(self._ref)
-
-
-def _is_version_name(name: str) -> bool:
-    return name.isdecimal() or name == LATEST
 
 
 def ino(status: os.stat_result) -> int:

@@ -71,7 +71,11 @@ class StagedDraft:
         self.scratch = staging.directory
 
     def survey(self) -> Survey:
-        return sealing.survey(self._staging.path(self._ref), self._documents)
+        directory = self._staging.path(self._ref)
+        found = sealing.survey(directory, self._documents)
+        if written := self._staging.unseen.within(directory):
+            raise WrongState(f"{sealing.printable(written[0])} is open or mapped for writing")
+        return found
 
     def path(self, path: str) -> Path:
         return self._staging.path(self._ref) / path

@@ -12,20 +12,22 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, InvalidStateError
-from dataclasses import dataclass, field, replace
+from concurrent.futures import Future
+from dataclasses import replace
 from functools import partial
 
 from modelfs.cache.blocks import BlockCache
 from modelfs.cache.crew import Crew
 from modelfs.errors import Error, Interrupted, NotFound, ReadOnly, WrongState
-from modelfs.fs import processes, receipts, sealing
+from modelfs.fs import processes, receipts, recovery, sealing
 from modelfs.fs.course import Over, Patience
 from modelfs.fs.drafts import Draft, Event, State
 from modelfs.fs.journal import ASKED_FOR, Journal, Phase, is_foreign
 from modelfs.fs.material import StagedDraft
-from modelfs.fs.publishing import MANY, Attempt, Means, boot_id
+from modelfs.fs.publishing import MANY, Attempt, Means
+from modelfs.fs.records import Opening, Record, tell
 from modelfs.fs.staging import Staging
+from modelfs.model import Manifest
 from modelfs.refs import Ref
 from modelfs.registry.base import WritableRegistry
 from modelfs.waiting import Clock
@@ -35,31 +37,16 @@ log = logging.getLogger(__name__)
 # For the threads to end; what hangs in a request by then is left behind.
 _STOP = 5.0
 
-_COPYING = "the mount ended while files were still being copied; see that all of them are there"
-_POWER_CUT = "the machine stopped before all files were on its disk; see that they are as they were"
-
-
-@dataclass(slots=True, eq=False)
-class _Record:
-    """What is known of one draft."""
-
-    draft: Draft
-    writers: int = 0
-    changed_at: float = 0.0
-    # Processes that made the draft or wrote files other than NOTES.
-    pids: set[int] = field(default_factory=set)
-    attempt: Attempt | None = None
-    outcome: Future[Ref] | None = None
-    # To be done by the thread that waits: remember that it is armed; start the attempt.
-    is_to_arm: bool = False
-    is_to_start: bool = False
+# What was closed a moment ago is known to be so a moment later.
+_CLOSING = 1.0
 
 
 class Publisher:
     """Draft -> registry, for all drafts of `staging`.
 
     `registry` is the one itself: of one that remembers, a new version could not be seen.
-    `on_published(draft, version)` is called when the version is there, before the draft is not.
+    `on_published(draft, version, manifest)` is called when the version is there, before the draft
+    is not; with what it was found to be right as, if that is known.
     """
 
     def __init__(
@@ -72,7 +59,7 @@ class Publisher:
         uploads: int = 8,
         clock: Clock = time.monotonic,
         patience: Patience | None = None,
-        on_published: Callable[[Ref, Ref], None],
+        on_published: Callable[[Ref, Ref, Manifest | None], None],
         is_alive: Callable[[int], bool] = processes.is_alive,
     ) -> None:
         self._staging = staging
@@ -83,7 +70,7 @@ class Publisher:
         self._crew = Crew(uploads * MANY, "publish")
         self._means = Means(registry, cache, self._crew, uploads, patience or Patience(), clock)
         self._changed = threading.Condition()
-        self._records: dict[Ref, _Record] = {}
+        self._records: dict[Ref, Record] = {}
         self._threads: list[threading.Thread] = []
         self._is_stopping = False
 
@@ -110,7 +97,7 @@ class Publisher:
             thread.join(max(0.0, end - time.monotonic()))
         self._threads.clear()
         for record in records:
-            _tell(record.outcome, Interrupted("the mount has ended; the next one goes on"))
+            tell(record.outcome, Interrupted("the mount has ended; the next one goes on"))
 
     # What the mount asks.
 
@@ -147,16 +134,17 @@ class Publisher:
 
     # What the mount tells.
 
-    def opened(self, ref: Ref) -> None:
-        """Somebody opened a file of the draft for writing."""
-        with self._changed:
-            self._record(ref).writers += 1
-
-    def closed(self, ref: Ref) -> None:
-        """Who opened one has closed it."""
+    def opened(self, ref: Ref) -> Opening:
+        """Somebody opens a file of the draft for writing; raises what `check_writable` does."""
+        self.check_writable(ref)
         with self._changed:
             record = self._record(ref)
-            record.writers = max(0, record.writers - 1)
+            record.writers += 1
+        return Opening(record, self._closed)
+
+    def _closed(self, record: Record) -> None:
+        with self._changed:
+            record.writers -= 1
             record.changed_at = self._clock()
             self._changed.notify_all()
 
@@ -236,23 +224,24 @@ class Publisher:
             outcome, record.outcome = record.outcome, None
         if (journal := self._staging.read_journal(ref)) and not is_foreign(journal):
             self._staging.write_journal(ref, {})
-        _tell(outcome, Interrupted(f"{ref}: publishing was cancelled"))
+        tell(outcome, Interrupted(f"{ref}: publishing was cancelled"))
 
     # Records; all under the lock.
 
-    def _record(self, ref: Ref) -> _Record:
+    def _record(self, ref: Ref) -> Record:
         record = self._records.get(ref)
         if record is None or self._is_another(record):
-            record = self._records[ref] = _Record(Draft(ref), changed_at=self._clock())
+            record = self._records[ref] = Record(Draft(ref), changed_at=self._clock())
         return record
 
-    def _is_another(self, record: _Record) -> bool:
+    def _is_another(self, record: Record) -> bool:
         """True if the record is of a draft that became a version, and there is a new one."""
         is_gone = record.draft.state is State.PUBLISHED and record.attempt is None
         return is_gone and self._staging.holds(record.draft.ref)
 
-    def _begin(self, record: _Record, event: Event, journal: Journal | None = None) -> Future[Ref]:
+    def _begin(self, record: Record, event: Event, journal: Journal | None = None) -> Future[Ref]:
         record.draft = record.draft.after(event)
+        record.is_quiet = event is Event.QUIET
 
         def checked() -> None:
             self._checked(record, attempt)
@@ -283,7 +272,7 @@ class Publisher:
             except (OSError, WrongState) as exc:
                 log.info("%s: its journal cannot be written: %s", record.draft.ref, exc)
 
-    def _next(self) -> tuple[_Record, Attempt | None] | None:
+    def _next(self) -> tuple[Record, Attempt | None] | None:
         """What to do next, once there is something: start an attempt, or remember it is armed."""
         with self._changed:
             while not self._is_stopping:
@@ -315,10 +304,12 @@ class Publisher:
 
     # One attempt.
 
-    def _work(self, record: _Record, attempt: Attempt) -> None:
+    def _work(self, record: Record, attempt: Attempt) -> None:
         ref = record.draft.ref
         receipts.withdraw_failure(self._staging.path(ref))
         try:
+            if self._is_busy(record, attempt):
+                return
             version = attempt.run()
         except Over:
             return
@@ -333,12 +324,33 @@ class Publisher:
         finally:
             attempt.end()
 
-    def _checked(self, record: _Record, attempt: Attempt) -> None:
+    def _is_busy(self, record: Record, attempt: Attempt) -> bool:
+        """True if somebody may still write past us: then it waits for quiet, and is no more frozen.
+
+        From here on nobody can begin to: the draft is frozen.
+        """
+        path = self._staging.path(record.draft.ref)
+        seconds = 0.0 if record.is_quiet else _CLOSING
+        written = self._staging.unseen.wait(path, seconds, attempt.pause)
+        if not written:
+            return False
+        reason = f"{sealing.printable(written)} is open or mapped for writing"
+        with self._changed:
+            if record.attempt is not attempt or record.draft.state is not State.SEALED:
+                return False
+            record.draft = record.draft.after(Event.BUSY, reason=reason)
+            record.changed_at = self._clock() + _CLOSING
+            record.attempt, record.is_to_arm = None, True
+            self._changed.notify_all()
+        tell(record.outcome, Interrupted(f"{record.draft.ref} is published later: {reason}"))
+        return True
+
+    def _checked(self, record: Record, attempt: Attempt) -> None:
         with self._changed:
             if record.attempt is attempt and record.draft.state is State.SEALED:
                 record.draft = record.draft.after(Event.CHECKED)
 
-    def _failed(self, record: _Record, attempt: Attempt, error: Error) -> None:
+    def _failed(self, record: Record, attempt: Attempt, error: Error) -> None:
         ref, reason = record.draft.ref, str(error)
         try:
             attempt.fail(reason)
@@ -352,9 +364,9 @@ class Publisher:
                 return
             record.draft = record.draft.after(Event.REFUSED, reason=reason)
         log.warning("%s was not published: %s", ref, reason)
-        _tell(record.outcome, error)
+        tell(record.outcome, error)
 
-    def _published(self, record: _Record, attempt: Attempt, version: Ref) -> None:
+    def _published(self, record: Record, attempt: Attempt, version: Ref) -> None:
         ref = record.draft.ref
         try:
             attempt.put_away(version)
@@ -363,7 +375,7 @@ class Publisher:
         with self._changed:
             record.draft = record.draft.after(Event.CREATED, version=version)
         try:
-            self._on_published(ref, version)
+            self._on_published(ref, version, attempt.manifest)
             self._staging.retire(ref)
         except Exception:
             # The version is there; what is left of the draft goes at the next start.
@@ -372,27 +384,10 @@ class Publisher:
             # From here on, a draft of this name is another one.
             record.attempt = None
         log.info("%s was published as %s", ref, version)
-        _tell(record.outcome, version)
-
-    # After a restart.
+        tell(record.outcome, version)
 
     def _recover(self, ref: Ref) -> None:
-        journal, reason = Journal(), ""
-        try:
-            journal = Journal.load(self._staging.read_journal(ref))
-        except WrongState as exc:
-            reason = str(exc)
-        is_ours = not reason
-        if journal.phase is Phase.ARMED:
-            reason = _COPYING
-        elif journal.phase is Phase.SEALED and journal.boot != boot_id():
-            reason = _POWER_CUT
-        if reason:
-            receipts.tell_failure(self._staging.path(ref), reason)
-            journal.phase, journal.reason = Phase.FAILED, reason
-            if is_ours:
-                self._staging.write_journal(ref, journal.dump())
-            log.warning("%s was not published: %s", ref, reason)
+        journal = recovery.remembered(self._staging, ref)
         if journal.phase is Phase.NONE:
             return
         with self._changed:
@@ -403,16 +398,3 @@ class Publisher:
             self._begin(record, Event.ASKED, journal)
             if journal.phase in ASKED_FOR:
                 record.draft = record.draft.after(Event.CHECKED)
-
-
-def _tell(outcome: Future[Ref] | None, value: Ref | Error) -> None:
-    """Tell those who wait, unless they have been told."""
-    if outcome is None:
-        return
-    try:
-        if isinstance(value, Error):
-            outcome.set_exception(value)
-        else:
-            outcome.set_result(value)
-    except InvalidStateError:
-        pass

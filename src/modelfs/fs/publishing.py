@@ -18,14 +18,14 @@ from modelfs.errors import Error, WrongState
 from modelfs.fs import receipts, sealing
 from modelfs.fs.batches import Batch
 from modelfs.fs.course import Course, Patience
-from modelfs.fs.creating import Creation, missing_parents
+from modelfs.fs.creating import Creation
 from modelfs.fs.journal import ASKED_FOR, Item, Journal, Phase, Stamp
 from modelfs.fs.material import Material
 from modelfs.fs.nodes import identity
 from modelfs.fs.packing import chosen
 from modelfs.fs.progress import Progress
 from modelfs.fs.sending import Sending, recall, reuse
-from modelfs.model import Bundle
+from modelfs.model import Bundle, Manifest
 from modelfs.refs import Ref
 from modelfs.registry.base import WritableRegistry
 from modelfs.waiting import Clock
@@ -101,6 +101,11 @@ class Attempt:
             course.remember(Phase.PUBLISHED)
         return version
 
+    @property
+    def manifest(self) -> Manifest | None:
+        """The new version, as it was listed when it was found to be what was sent."""
+        return self._creation.manifest
+
     def fail(self, reason: str) -> None:
         """Remember why it failed, and keep what the next attempt can use."""
         self._course.remember(Phase.FAILED, reason=reason)
@@ -111,7 +116,7 @@ class Attempt:
         items = list(self._course.journal.items.values())
         receipts.write(self._material.receipts, self._ref, version, items)
         try:
-            manifest = self._creation.manifest or self._means.registry.manifest(version)
+            manifest = self.manifest or self._means.registry.manifest(version)
         except Error as exc:
             log.info("%s will be downloaded when it is read: %s", version, exc)
             return
@@ -127,6 +132,10 @@ class Attempt:
                 is_synced=True,
             )
 
+    def pause(self, seconds: float) -> None:
+        """Do nothing for a while; raises Over when told to end."""
+        self._course.pause(seconds)
+
     def end(self) -> None:
         """Have it end soon, as it stands; it remembers nothing more."""
         self._course.end()
@@ -140,6 +149,7 @@ class Attempt:
         course, registry = self._course, self._means.registry
         self.progress.phase = "checking"
         course.remember(Phase.SEALED, boot=boot_id(), reason="")
+        self._creation.look_ahead()
         # From here on the same bytes are there after a power cut, or the journal tells that not.
         self._material.settle()
         found = self._material.survey()
@@ -147,7 +157,7 @@ class Attempt:
         bundle = Bundle(self._ref, tuple(item.part for item in found.items), found.documents)
         needs_notes = self._material.needs_notes
         sealing.check(registry.traits, bundle, needs_notes=needs_notes)
-        parents = missing_parents(registry, self._material, course, self._means.patience.tries)
+        parents = self._creation.missing()
         bundle = replace(bundle, parents=parents)
         sealing.check(registry.traits, bundle, needs_notes=needs_notes)
         registry.check(bundle)
@@ -174,7 +184,8 @@ class Attempt:
         course = self._course
         journal = course.journal
         self.progress.uploading(journal)
-        sending = Sending(self._means.registry, self._material, course, known)
+        memory = self._means.cache.memory
+        sending = Sending(self._means.registry, self._material, course, known, memory)
         left = [item for item in journal.uploads if not item.token]
         remembered, next_at = 0, time.monotonic() + _REMEMBER_EVERY
 
@@ -191,9 +202,7 @@ class Attempt:
         lanes = self._means.lanes * (MANY if is_many else 1)
         with sending:
             self._run(Batch(self._means.crew, lanes, left, sending.send), remember)
-        if left:
-            has_reused = journal.has_reused or sending.has_reused
-            course.remember(Phase.UPLOADING, has_reused=has_reused)
+        course.journal.has_reused |= sending.has_reused
 
     def _run(self, batch: Batch[Item], meanwhile: Callable[[], None]) -> None:
         batch.start()

@@ -111,23 +111,35 @@ class Tree:
         return Place(registry, ref, below)
 
     def became(self, registry: Registry, draft: Ref, version: Ref) -> None:
-        """A draft is a version now; if its name is not that number, it stays as a link to it."""
-        self._new.add((registry.traits.identity, version))
+        """A draft is a version now; if its name is no number, it stays as a link to it.
+
+        A number is the version of that number, also if a draft had it that became a later one.
+        """
+        identity = registry.traits.identity
+        # The kernel may have something of what the name was before.
+        self._new |= {(identity, draft), (identity, version)}
         if draft != version:
-            self._aliases[registry.traits.identity, draft] = version
+            self._aliases[identity, draft] = version
 
     def is_new(self, place: Place) -> bool:
-        """True in a version that was a draft of this mount."""
+        """True in a version that was a draft of this mount, or has the name of one."""
         registry = place.registry
         return registry is not None and (registry.traits.identity, place.ref) in self._new
 
     def _aliases_of(self, registry: Registry, ref: Ref) -> list[str]:
         """The names of drafts below `ref` that have become versions by another name."""
         identity = registry.traits.identity
-        return [d.name for owner, d in list(self._aliases) if owner == identity and d.parent == ref]
+        return [
+            draft.name
+            for owner, draft in list(self._aliases)
+            if owner == identity and draft.parent == ref and not draft.name.isdecimal()
+        ]
 
     def _became(self, registry: Registry, ref: Ref) -> Ref | None:
-        return self._aliases.get((registry.traits.identity, ref)) if self._aliases else None
+        """The version that the draft of a name became, where that is no version's name."""
+        if not self._aliases or ref.name.isdecimal():
+            return None
+        return self._aliases.get((registry.traits.identity, ref))
 
     def node(self, place: Place) -> Node:
         """The node of a place; NotFound if there is nothing."""
@@ -246,7 +258,10 @@ class Tree:
         if top != RESERVED:
             return version.node(path)
         if rest:
-            return version.hidden_node(rest, lambda file: self._cached(Origin(registry, ref, file)))
+            became = self._aliases.get((registry.traits.identity, ref))
+            return version.hidden_node(
+                rest, lambda file: self._cached(Origin(registry, ref, file)), became
+            )
         return Node(Kind.DIRECTORY, version.ino(RESERVED), mtime=version.mtime)
 
     def _listing_in_version(self, registry: Registry, ref: Ref, path: str) -> Iterator[Listed]:

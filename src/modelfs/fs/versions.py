@@ -92,11 +92,16 @@ class VersionTree:
         """What `.modelfs` in this version lists."""
         return self._hidden()
 
-    def hidden_node(self, name: str, cached: Callable[[File], int]) -> Node:
-        """A file of `.modelfs`; `cached` tells how many bytes of a file are in the cache."""
+    def hidden_node(
+        self, name: str, cached: Callable[[File], int], became: Ref | None = None
+    ) -> Node:
+        """A file of `.modelfs`; `cached` tells how many bytes of a file are in the cache.
+
+        `became`: the version that a draft became which had the number of this one.
+        """
         ino = self.ino(f"{RESERVED}/{name}")
         if name == "status.json":
-            text = self._status(sum(cached(file) for file in self.files))
+            text = self._status(sum(cached(file) for file in self.files), became)
             return text_node(ino, text, self.mtime, is_fixed=False)
         try:
             text = self._hidden()[name]()
@@ -121,17 +126,17 @@ class VersionTree:
         rejected = [asdict(item) for item in self.manifest.rejected]
         return _json({"ref": str(self._ref), "files": files, "rejected": rejected})
 
-    def _status(self, cached: int) -> bytes:
-        total = sum(file.size for file in self.files)
-        return _json(
-            {
-                "ref": str(self._ref),
-                "state": "published",
-                "files": len(self.files),
-                "bytes": total,
-                "cached_bytes": cached,
-            }
-        )
+    def _status(self, cached: int, became: Ref | None) -> bytes:
+        told: dict[str, object] = {
+            "ref": str(self._ref),
+            "state": "published",
+            "files": len(self.files),
+            "bytes": sum(file.size for file in self.files),
+            "cached_bytes": cached,
+        }
+        if became is not None:
+            told["draft_became"] = str(became)
+        return _json(told)
 
     def _sums(self, algorithm: str) -> bytes:
         lines = [f"{_digest(file, algorithm)}  {file.path}\n" for file in self.files]

@@ -204,17 +204,11 @@ def _chosen_time(spec: Any) -> int | None:
     return time.time_ns() if spec.tv_nsec == _NOW else spec.tv_sec * 10**9 + spec.tv_nsec
 
 
-@cache
-def _kernel_class(fuse: Any) -> Any:
-    """fusepy's adapter, extended; made on demand, since importing fusepy loads libfuse."""
-    libc = ctypes.CDLL(None)
-    libc.malloc.restype = ctypes.c_void_p
-    libc.malloc.argtypes = [ctypes.c_size_t]
+def _longer(fuse: Any) -> Any:
+    """fusepy's struct ends with ioctl; libfuse 2.9's goes on, and takes either length."""
     info = ctypes.POINTER(fuse.fuse_file_info)
 
     class ExtendedOperations(ctypes.Structure):
-        """fusepy's struct ends with ioctl; libfuse 2.9's goes on, and takes either length."""
-
         _fields_ = [
             *fuse.fuse_operations._fields_,
             ("poll", ctypes.c_void_p),
@@ -230,7 +224,30 @@ def _kernel_class(fuse: Any) -> Any:
             ("fallocate", ctypes.c_void_p),
         ]  # fmt: skip
 
-    fuse.fuse_operations = ExtendedOperations
+    return ExtendedOperations
+
+
+def _vector(libc: Any, data: bytes | FileSlice) -> int:
+    """The address of what libfuse answers with; it frees the vector and the memory, by `libc`."""
+    address: int = libc.malloc(ctypes.sizeof(_BufferVector))
+    vector = _BufferVector.from_address(address)
+    if isinstance(data, FileSlice):
+        flags = _IS_FD | _FD_SEEK
+        vector.__init__(1, 0, 0, data.size, flags, None, data.fd, data.offset)  # type: ignore[misc]
+    else:
+        memory = libc.malloc(max(len(data), 1))
+        ctypes.memmove(memory, data, len(data))
+        vector.__init__(1, 0, 0, len(data), 0, memory, -1, 0)  # type: ignore[misc]
+    return address
+
+
+@cache
+def _kernel_class(fuse: Any) -> Any:
+    """fusepy's adapter, extended; made on demand, since importing fusepy loads libfuse."""
+    libc = ctypes.CDLL(None)
+    libc.malloc.restype = ctypes.c_void_p
+    libc.malloc.argtypes = [ctypes.c_size_t]
+    fuse.fuse_operations = _longer(fuse)
 
     class Kernel(fuse.FUSE):  # type: ignore[misc]
         """Calls of libfuse, as calls of the operations."""
@@ -263,17 +280,7 @@ def _kernel_class(fuse: Any) -> Any:
             self, path: bytes | None, result: Any, size: int, offset: int, file: Any
         ) -> int:
             data = self.operations("read", size, offset, file.contents.fh)
-            # libfuse frees both the vector and the memory with libc's free.
-            address = libc.malloc(ctypes.sizeof(_BufferVector))
-            vector = _BufferVector.from_address(address)
-            if isinstance(data, FileSlice):
-                flags = _IS_FD | _FD_SEEK
-                vector.__init__(1, 0, 0, data.size, flags, None, data.fd, data.offset)  # type: ignore[misc]
-            else:
-                memory = libc.malloc(max(len(data), 1))
-                ctypes.memmove(memory, data, len(data))
-                vector.__init__(1, 0, 0, len(data), 0, memory, -1, 0)  # type: ignore[misc]
-            result[0] = address
+            result[0] = _vector(libc, data)
             return 0
 
         def readdir(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
 
 from modelfs.errors import NotFound, NotPermitted, ReadOnly, Unsupported
@@ -21,6 +21,7 @@ from modelfs.fs.tree import LATEST, Listed, Place, Tree
 from modelfs.fs.writing import LocalHandle
 from modelfs.model import NOTES, RESERVED
 from modelfs.mount.binding import Opened
+from modelfs.mount.wire import Reply
 from modelfs.waiting import Wait
 
 
@@ -36,6 +37,7 @@ class Changes:
         *,
         executor: Executor,
         wait: Wait,
+        reply: Callable[[], Reply] = Reply,
     ) -> None:
         self._tree = tree
         self._handles = handles
@@ -43,6 +45,7 @@ class Changes:
         self._deletions = deletions
         self._executor = executor
         self._wait = wait
+        self._reply = reply
 
     def local(self, place: Place) -> Local | None:
         """The local part of the registry that a place belongs to, if anything there can change."""
@@ -92,6 +95,8 @@ class Changes:
         elif place.path == RESERVED:
             return iter(local.hidden_listing(place.ref))
         if local is not None:
+            for name in local.documents.hidden_in(place.ref):
+                names.pop(name, None)
             names |= {item[0]: item for item in local.listing(place.ref, place.path)}
         ref, path = (place.ref, f"{place.path}/") if place.path else (place.ref, "")
         return (
@@ -108,8 +113,7 @@ class Changes:
 
     def create(self, path: str, mode: int, flags: int) -> Opened:
         place, local = self._target(path)
-        handle = local.open(place.ref, place.path, flags, mode & 0o7777)
-        return Opened(self._handles.add(handle))
+        return self.opened(local, place, flags, mode & 0o7777)
 
     def mknod(self, path: str, mode: int, device: int) -> None:
         place, local = self._target(path)
@@ -223,7 +227,16 @@ class Changes:
     def open(self, path: str, flags: int) -> Opened:
         """Open what is local, or a published document to edit it."""
         place, local = self._editable(path)
-        return Opened(self._handles.add(local.open(place.ref, place.path, flags)))
+        return self.opened(local, place, flags)
+
+    def opened(self, local: Local, place: Place, flags: int, mode: int | None = None) -> Opened:
+        """Open what is local, or make it; the kernel is offered to read and write it by itself."""
+        reply = self._reply()
+        handle = local.open(place.ref, place.path, flags, mode, is_passing=reply.is_passing)
+        if reply.is_passing and reply.uid:
+            handle.drop_rights()
+        reply.offer, reply.answered = handle.offer, handle.answered
+        return Opened(self._handles.add(handle))
 
     def write(self, path: str | None, data: bytes, offset: int, number: int) -> int:
         handle = self._handles[number]

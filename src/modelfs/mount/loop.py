@@ -26,6 +26,7 @@ from typing import Any, TypeVar
 from modelfs.errors import DeadlinePassed, Error, Interrupted
 from modelfs.mount import wire
 from modelfs.mount.answers import Answers
+from modelfs.mount.current import Current
 from modelfs.mount.library import Session, pieces
 from modelfs.mount.openfiles import OpenFiles, process_of
 from modelfs.mount.overlay import Overlay
@@ -59,32 +60,6 @@ _ABOUT_OTHERS = (wire.Op.LINK, wire.Op.BATCH_FORGET)
 _TRY_AGAIN = (errno.ENOENT, errno.EINTR, errno.EAGAIN)
 
 
-class _Current(threading.local):
-    """The request that this thread serves. Our threads live on, so thread-locals do."""
-
-    unique: int = 0
-    opcode: int = 0
-    node: int = 0
-    pid: int = 0
-    reply: wire.Reply | None = None
-    # Of the open file that a GETATTR is about, once it turned out to have no name any more.
-    handle: int | None = None
-    # Where this thread's requests are.
-    pages: mmap.mmap | None = None
-
-    def begin(self, request: wire.Request) -> None:
-        self.unique, self.opcode, self.node = request.unique, request.opcode, request.node
-        self.pid, self.reply, self.handle = request.pid, None, None
-
-    def give_back(self) -> None:
-        """Have no memory for a request while this one waits, if all of this is in its first page.
-
-        Earlier ones may have filled the rest; hundreds of threads may wait.
-        """
-        if self.pages is not None and self.opcode == wire.Op.READ:
-            self.pages.madvise(mmap.MADV_DONTNEED, mmap.PAGESIZE)
-
-
 class SessionLoop:
     """Serves one mount of `library` (libfuse 2.9, loaded) until it ends."""
 
@@ -106,7 +81,7 @@ class SessionLoop:
         self._answers = Answers()
         # Answers before libfuse is asked; set before `start`, None to have all asked of libfuse.
         self.overlay: Overlay | None = None
-        self._current = _Current()
+        self._current = Current()
         self._begun: Future[None] = Future()  # the kernel's first request was answered
         self._ended = threading.Event()
         self.fd = -1  # the connection to the kernel, once started
@@ -139,6 +114,8 @@ class SessionLoop:
         if current.reply is None:
             is_lookup = current.opcode == wire.Op.LOOKUP
             current.reply = wire.Reply(current.node, wire.is_of_link(current.node), is_lookup)
+            current.reply.is_passing = self._passthrough.is_on
+            current.reply.uid = current.uid
         return current.reply
 
     @property
@@ -395,6 +372,8 @@ class SessionLoop:
         reply = self.reply
         self._open_files.add(node, handle)
         reply.backing = self._passthrough.opened(node, reply.offer)
+        if reply.answered is not None:
+            reply.answered(bool(reply.backing))
 
     def _released(self, node: int, handle: int) -> None:
         self._open_files.remove(node, handle)

@@ -5,8 +5,9 @@ Owns the handles of open files by the kernel's number of the file; one lock, for
 
 from __future__ import annotations
 
+import os
+import re
 import threading
-from pathlib import Path
 
 
 class OpenFiles:
@@ -39,11 +40,22 @@ class OpenFiles:
             return handles[-1] if handles else None
 
 
+# The line is the fourth.
+_STATUS = 512
+_PROCESS = re.compile(rb"^Tgid:\s*(\d+)$", re.MULTILINE)
+
+
 def process_of(thread: int) -> int:
     """The process that a thread belongs to: the kernel tells us only the thread."""
     try:
-        status = Path(f"/proc/{thread}/status").read_text()
+        fd = os.open(f"/proc/{thread}/status", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return thread
-    found = (line for line in status.splitlines() if line.startswith("Tgid:"))
-    return int(next(found, f"Tgid: {thread}").split()[1])
+    try:
+        status = os.read(fd, _STATUS)
+    except OSError:
+        return thread
+    finally:
+        os.close(fd)
+    found = _PROCESS.search(status)
+    return int(found[1]) if found else thread

@@ -37,6 +37,11 @@ _SHORTLY = 1
 _ORDINARY = {errno.ENOENT, errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR}
 _ORDINARY |= {errno.ENODATA, errno.ELOOP, errno.EXDEV}
 
+# What every directory lists first. Not by number 0, with which the C library lists nothing; this
+# one says, as libfuse's does, that the number is not told.
+_NOT_TOLD = 0xFFFFFFFF
+_DOTS = ((".", Kind.DIRECTORY, _NOT_TOLD), ("..", Kind.DIRECTORY, _NOT_TOLD))
+
 _SERVED = {"getattr", "readlink", "opendir", "readdir", "releasedir", "open", "read_buf", "release"}
 _SERVED |= {"flush", "fsync", "statfs", "getxattr", "listxattr", "init", "destroy"}
 # The overlay's calls, about what it has found itself: version, open_published, xattrs_published,
@@ -111,7 +116,10 @@ class Ops:
             raise OSError(exc.errno, str(exc)) from exc
         except Error as exc:
             log.warning("%s: %s", operation, exc)
-            raise OSError(exc.errno, str(exc)) from exc
+            number = exc.errno
+            if operation == "rename" and number == errno.EINVAL:
+                number = errno.EPERM  # EINVAL is, to mv(1), a directory on its way into itself
+            raise OSError(number, str(exc)) from exc
         except _Answer:
             raise
         except OSError as exc:
@@ -132,13 +140,23 @@ class Ops:
     # Names.
 
     def _getattr(self, path: str | None, number: int | None = None) -> bytes:
-        if path is None:
+        if path is None or number:
             found = self._handles[number or 0].stat()
-            return self._stat(found) if isinstance(found, Node) else self._local_stat(found)
+            if isinstance(found, Node):
+                return self._stat(found)
+            if found.st_nlink == 1:
+                # The kernel sees all that changes it; of what has two names it sees one.
+                self._reply().valid = _SHORTLY
+            return self._local_stat(found)
         reply = self._reply()
         place = self._tree.place(path, is_inside=not (reply.is_lookup or reply.is_link))
         if holder := self._changes.holder(place):
-            status = holder.stat(place.ref, place.path)
+            try:
+                status = holder.stat(place.ref, place.path)
+            except FileNotFoundError:
+                if self._changes.holder(place) is None:
+                    raise  # it may be published now
+                raise _Answer(errno.ENOENT, "no such file") from None
             if stat.S_ISDIR(status.st_mode):
                 self._reply().valid = _SHORTLY
             return self._local_stat(status)
@@ -192,7 +210,7 @@ class Ops:
         return number
 
     def _readdir(self, number: int) -> list[Listed]:
-        return [(".", Kind.DIRECTORY, 0), ("..", Kind.DIRECTORY, 0), *self._listings[number]]
+        return [*_DOTS, *self._listings[number]]
 
     def _releasedir(self, path: str | None, number: int) -> None:
         del self._listings[number]
@@ -205,7 +223,7 @@ class Ops:
             return self._changes.open(path, flags)
         # By whom has it now: what is a version a moment later is gone there, and looked for again.
         if holder := self._changes.holder(place):
-            return Opened(self._handles.add(holder.open(place.ref, place.path, flags)))
+            return self._changes.opened(holder, place, flags)
         # What the kernel has of a draft may be older than what was published of it.
         return self._open_node(self._changes.node(place), is_stale=self._tree.is_new(place))
 

@@ -73,6 +73,11 @@ class Passthrough:
         """Whether the kernel is to be asked for it."""
         return self._choice is not Choice.OFF
 
+    @property
+    def is_on(self) -> bool:
+        """Whether the kernel does it."""
+        return self._fd >= 0
+
     def start(self, fd: int, *, is_offered: bool) -> None:
         """Find out whether the kernel at `fd`, which has been answered, really does it.
 
@@ -89,7 +94,7 @@ class Passthrough:
             log.info("reads are served without passthrough: %s", reason)
 
     def opened(self, node: int, fd: int | None) -> int:
-        """A node is opened; `fd`, if it is not None, has all its bytes, verified.
+        """A node is opened; `fd`, if it is not None, is what may be read and written in its place.
 
         The backing id for the answer; 0 if reads of this open come to us. To be paired with
         `released`.

@@ -40,6 +40,8 @@ class Serving:
     pid: int
     since: float
     registries: tuple[Shown, ...]
+    # None if it logs to the standard error of who started it.
+    log: Path | None
 
     @property
     def is_alive(self) -> bool:
@@ -59,14 +61,15 @@ class Record:
         self._file = _directory(state_dir) / f"{name_of(path)}.json"
         self._path = path
 
-    def write(self, registries: Sequence[Shown]) -> None:
-        """Note that this process serves them."""
+    def write(self, registries: Sequence[Shown], log: Path | None) -> None:
+        """Note that this process serves them, and where it logs."""
         self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         value = {
             "pid": os.getpid(),
             "mountpoint": str(self._path),
             "since": time.time(),
             "registries": [asdict(shown) for shown in registries],
+            "log": str(log) if log else None,
         }
         temporary = self._file.with_suffix(f".{os.getpid()}")
         temporary.unlink(missing_ok=True)
@@ -74,8 +77,10 @@ class Record:
             json.dump(value, file)
         temporary.replace(self._file)
 
-    def remove(self) -> None:
-        self._file.unlink(missing_ok=True)
+    def remove(self, pid: int | None) -> None:
+        """Remove what `pid` noted; what another mount there has noted since stays."""
+        if self.pid() == pid:
+            self._file.unlink(missing_ok=True)
 
     def pid(self) -> int | None:
         """The daemon's process, if there is a note of it."""
@@ -101,6 +106,7 @@ def _read(file: Path) -> Serving | None:
             pid=int(value["pid"]),
             since=float(value["since"]),
             registries=tuple(Shown(**shown) for shown in value["registries"]),
+            log=Path(log) if (log := value.get("log")) else None,
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None

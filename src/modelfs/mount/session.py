@@ -24,6 +24,7 @@ from modelfs.errors import Error, Usage
 from modelfs.mount import allocator, binding, keeping, mountpoint
 from modelfs.mount.changes import Changes
 from modelfs.mount.heart import Heart, Pulse
+from modelfs.mount.loop import SessionLoop
 from modelfs.mount.notices import Notices
 from modelfs.mount.ops import Ops
 from modelfs.mount.overlay import Overlay
@@ -69,9 +70,7 @@ class Options:
 
 def serve(config: Config, options: Options, path: Path, ready: Callable[[], None]) -> None:
     """Mount at `path` and serve until unmounted or told to end; `ready` is called once serving."""
-    # A signal that comes while we mount is kept until then: libfuse's handlers would swallow it,
-    # in whatever thread. Those that start here never take one.
-    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    _hold_signals()
     allocator.restrain()
     warn_of_hasty_kernel()
     passthrough = Passthrough(options.passthrough, config.cache_dir)
@@ -79,31 +78,14 @@ def serve(config: Config, options: Options, path: Path, ready: Callable[[], None
     notices = Notices()
     parts = assemble(config, loop.wait, notices.drop, lambda: loop.caller)
     parts.start()
-    changes = Changes(
-        parts.tree,
-        parts.handles,
-        parts.locals,
-        parts.deletions,
-        executor=parts.changers,
-        wait=loop.wait,
-    )
-    uid = os.getuid() if options.uid < 0 else options.uid
-    gid = os.getgid() if options.gid < 0 else options.gid
-    look = Look(uid, gid, options.umask)
-    operations = Ops(
-        parts.tree,
-        parts.handles,
-        parts.cache,
-        changes,
-        reply=lambda: loop.reply,
-        look=look,
-        gauges=lambda: {**loop.gauges, **parts.cache.gauges},
-    )
+    look = _look(options)
+    operations = _operations(parts, loop, look)
     if not config.is_deleting:  # single names of versions disappear there, and nowhere else
         loop.overlay = Overlay(operations, passthrough, lambda: loop.reply, look)
     record = Record(config.state_dir, path)
-    record.write(_shown(config, parts))
+    record.write(_shown(config, parts), options.log_file)
     heart = Heart(Pulse(lambda: loop.progress), options.patience)
+    ours = ""
 
     def end() -> None:
         notices.stop()
@@ -112,6 +94,8 @@ def serve(config: Config, options: Options, path: Path, ready: Callable[[], None
         loop.end()
 
     def serving() -> None:
+        nonlocal ours
+        ours = mountpoint.record(path)
         notices.start(loop.fd)
         # Only now: fusepy and libfuse have set theirs while they mounted.
         for number in _ENDING:
@@ -127,18 +111,56 @@ def serve(config: Config, options: Options, path: Path, ready: Callable[[], None
 
     def ended() -> None:
         notices.stop()
-        _unmount(path)
+        _unmount(path, ours)
         loop.drain(_DRAIN_DEADLINE)
 
     chosen = _library_options(config, options)
     try:
-        binding.serve(operations, str(path), chosen, loop, serving, ended)
+        with allocator.trimming():
+            binding.serve(operations, str(path), chosen, loop, serving, ended)
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
-        record.remove()
+        record.remove(os.getpid())
         _stop(parts)
         heart.stop()
     log.info("unmounted %s", path)
+
+
+def _hold_signals() -> None:
+    """Keep those that end us until we serve: libfuse's handlers would swallow one, in any thread.
+
+    Threads that start from here on never take one.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    # Whoever breaks a lease of ours (see fs.unseen) ends us otherwise.
+    signal.signal(signal.SIGIO, signal.SIG_IGN)
+
+
+def _look(options: Options) -> Look:
+    uid = os.getuid() if options.uid < 0 else options.uid
+    gid = os.getgid() if options.gid < 0 else options.gid
+    return Look(uid, gid, options.umask)
+
+
+def _operations(parts: Parts, loop: SessionLoop, look: Look) -> Ops:
+    changes = Changes(
+        parts.tree,
+        parts.handles,
+        parts.locals,
+        parts.deletions,
+        executor=parts.changers,
+        wait=loop.wait,
+        reply=lambda: loop.reply,
+    )
+    return Ops(
+        parts.tree,
+        parts.handles,
+        parts.cache,
+        changes,
+        reply=lambda: loop.reply,
+        look=look,
+        gauges=lambda: {**loop.gauges, **parts.cache.gauges},
+    )
 
 
 def _shown(config: Config, parts: Parts) -> list[Shown]:
@@ -149,9 +171,12 @@ def _shown(config: Config, parts: Parts) -> list[Shown]:
     return found
 
 
-def _unmount(path: Path) -> None:
-    """Take the mount away if nobody has yet; who still uses it keeps a dead one, not a hung one."""
-    if mountpoint.is_ours(path):
+def _unmount(path: Path, ours: str) -> None:
+    """Take the mount away if nobody has yet; who still uses it keeps a dead one, not a hung one.
+
+    `ours` is its record. After it was unmounted lazily, there may be the next one at `path`.
+    """
+    if mountpoint.is_ours(path) and ours in ("", mountpoint.record(path)):
         try:
             mountpoint.unmount(path, is_lazy=True)
         except Error as exc:
@@ -251,7 +276,7 @@ def end(path: Path, state_dir: Path, *, is_lazy: bool) -> None:
     if not is_lazy:
         mountpoint.wait_until_gone(path, pid)
     if pid is None or not mountpoint.is_alive(pid):
-        record.remove()  # it was killed, and could not
+        record.remove(pid)  # it was killed, and could not
 
 
 def forget(path: Path, state_dir: Path) -> bool:
@@ -260,7 +285,7 @@ def forget(path: Path, state_dir: Path) -> bool:
     pid = record.pid()
     if pid is None or mountpoint.is_alive(pid):
         return False
-    record.remove()
+    record.remove(pid)
     return True
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import enum
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -66,6 +67,7 @@ class InitFlag(enum.IntFlag):
     DO_READDIRPLUS = 1 << 13
     PARALLEL_DIROPS = 1 << 18
     MAX_PAGES = 1 << 22
+    HANDLE_KILLPRIV_V2 = 1 << 28
     INIT_EXT = 1 << 30
     PASSTHROUGH = 1 << 37
 
@@ -97,6 +99,9 @@ _CONGESTION = MAX_BACKGROUND * 3 // 4
 # first, and then ask for each.
 _WANTED = InitFlag.ASYNC_READ | InitFlag.BIG_WRITES | InitFlag.PARALLEL_DIROPS | InitFlag.MAX_PAGES
 _WANTED |= InitFlag.DO_READDIRPLUS
+# The kernel asks before each write whether it takes a right away with it, unless that is our
+# business: then a write that is passed through would wait for us after all.
+_WANTED_TO_PASS = InitFlag.PASSTHROUGH | InitFlag.HANDLE_KILLPRIV_V2
 
 
 class Request(NamedTuple):
@@ -107,13 +112,14 @@ class Request(NamedTuple):
     unique: int
     # What it is about, by the kernel's number.
     node: int
-    # The thread that asks.
+    # Who asks, and his thread.
+    uid: int
     pid: int
 
     @classmethod
     def parse(cls, buffer: bytes | bytearray | memoryview) -> Request:
-        length, opcode, unique, node, _, _, pid, _ = IN_HEADER.unpack_from(buffer)
-        return cls(length, opcode, unique, node, pid)
+        length, opcode, unique, node, uid, _, pid, _ = IN_HEADER.unpack_from(buffer)
+        return cls(length, opcode, unique, node, uid, pid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +147,7 @@ class Init:
 
     def reply(self, unique: int, *, is_passing: bool) -> bytes:
         """Our answer: as much as both sides know, of what we want (`is_passing`: PASSTHROUGH)."""
-        wanted = _WANTED | InitFlag.PASSTHROUGH if is_passing else _WANTED
+        wanted = _WANTED | _WANTED_TO_PASS if is_passing else _WANTED
         flags = int(wanted) & self.flags
         if self.flags & InitFlag.INIT_EXT:
             flags |= InitFlag.INIT_EXT
@@ -168,7 +174,8 @@ class Reply:
 
     `valid` is for how many seconds the kernel may keep a name and its attributes (None: what
     libfuse says); `flags` are OpenFlags to add; `offer` is a descriptor that has all bytes of the
-    file that is opened, `backing` what the kernel calls it if it takes the offer.
+    file that is opened, `backing` what the kernel calls it if it takes the offer; whether it does
+    is told to `answered`, before anybody has the file open.
     """
 
     # What is asked about, by the kernel's number.
@@ -179,7 +186,11 @@ class Reply:
     is_lookup: bool = False
     valid: int | None = None
     flags: int = 0
+    # Does the kernel take offers? And who opens it, as rights of his are then ours to see to.
+    is_passing: bool = False
+    uid: int = 0
     offer: int | None = None
+    answered: Callable[[bool], None] | None = None
     backing: int = 0
     # The published version whose directory a LOOKUP has found.
     published: Place | None = None
@@ -193,6 +204,9 @@ _LINK = 1 << 62
 _ENTRY_VALID = struct.Struct("=QQII")  # entry_valid, attr_valid and their nanoseconds
 _ENTRY_VALID_AT = 16
 _ENTRY_SIZE = 128
+# Of a file that was made only the attributes are valid: its name may go without the kernel.
+_NEW_VALID = struct.Struct("=Q")
+_NEW_VALID_AT = 24
 _ATTR_VALID = struct.Struct("=QI")
 _ATTR_SIZE = 104
 _OPEN_FLAGS = struct.Struct("=II")  # open_flags, backing_id (padding to libfuse 2.9)
@@ -215,12 +229,15 @@ def patch(opcode: int, body: memoryview, reply: Reply) -> None:
         _NUMBER.pack_into(body, 0, node | _LINK)
     if opcode == Op.LOOKUP and reply.valid is not None and len(body) == _ENTRY_SIZE:
         _ENTRY_VALID.pack_into(body, _ENTRY_VALID_AT, reply.valid, reply.valid, 0, 0)
-    elif opcode == Op.GETATTR and reply.valid is not None and len(body) == _ATTR_SIZE:
+    if opcode == Op.CREATE and reply.valid is not None and len(body) == _ENTRY_SIZE + _OPEN_SIZE:
+        _NEW_VALID.pack_into(body, _NEW_VALID_AT, reply.valid)
+    if opcode == Op.GETATTR and reply.valid is not None and len(body) == _ATTR_SIZE:
         _ATTR_VALID.pack_into(body, 0, reply.valid, 0)
-    elif opcode == Op.OPEN and reply.backing and len(body) == _OPEN_SIZE:
+    elif opcode in (Op.OPEN, Op.CREATE) and reply.backing:
         # The kernel takes none of the flags about its cache with this one.
         flags = OpenFlag.PASSTHROUGH | reply.flags & OpenFlag.NOFLUSH
-        _OPEN_FLAGS.pack_into(body, _OPEN_FLAGS_AT, flags, reply.backing)
+        place = _OPEN_FLAGS_AT if opcode == Op.OPEN else _ENTRY_SIZE + _OPEN_FLAGS_AT
+        _OPEN_FLAGS.pack_into(body, place, flags, reply.backing)
     elif opcode in (Op.OPEN, Op.OPENDIR) and reply.flags and len(body) == _OPEN_SIZE:
         flags, _ = _OPEN_FLAGS.unpack_from(body, _OPEN_FLAGS_AT)
         _OPEN_FLAGS.pack_into(body, _OPEN_FLAGS_AT, flags | reply.flags, 0)

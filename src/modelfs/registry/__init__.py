@@ -38,10 +38,10 @@ def open_registry(spec: str, config: Config) -> Registry:
 
 
 def _kaggle(config: Config) -> Registry:
-    from modelfs.registry import credentials, kaggle, kaggle_writing
+    from modelfs.registry import credentials, kaggle, kaggle_calls, kaggle_writing
 
     found = credentials.for_kaggle(config.environ, config.home)
-    client = kaggle.connect(_KAGGLE_API, found, config.environ)
+    client = kaggle_calls.connect(_KAGGLE_API, found, config.environ)
     if not found:  # nobody publishes as nobody
         return kaggle.KaggleRegistry(client, owners=config.owners)
     return kaggle_writing.WritableKaggleRegistry(
@@ -51,12 +51,12 @@ def _kaggle(config: Config) -> Registry:
 
 def _other_kaggle(spec: str, config: Config) -> Registry:
     """A server that speaks Kaggle's protocol. It never gets the credentials that are Kaggle's."""
-    from modelfs.registry import credentials, kaggle, kaggle_writing
+    from modelfs.registry import credentials, kaggle_calls, kaggle_writing
 
     base, identity = _address(spec)
     found = credentials.for_other(config.environ, config.token_file)
     return kaggle_writing.WritableKaggleRegistry(
-        kaggle.connect(base, found, config.environ),
+        kaggle_calls.connect(base, found, config.environ),
         license_name=config.license,
         has_first_notes=True,
         archive=_ARCHIVE,

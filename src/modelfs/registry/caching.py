@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import replace
 from typing import Any, TypeVar, cast
@@ -34,7 +34,7 @@ from modelfs.model import (
 )
 from modelfs.refs import Ref
 from modelfs.registry import plain
-from modelfs.registry.asking import Question, within
+from modelfs.registry.asking import Key, Question, within
 from modelfs.registry.base import Body, Registry, WritableRegistry
 from modelfs.registry.lookedup import LookedUp
 from modelfs.registry.plain import Form
@@ -105,7 +105,7 @@ class CachingRegistry:
         )
         if self._is_listed_below(ref):
             return found
-        return _united(found, self._looked_up.below(ref))
+        return self._looked_up.beside(found, ref)
 
     def stat(self, ref: Ref) -> Entry:
         ref = self.canonical(ref)
@@ -160,6 +160,23 @@ class CachingRegistry:
         if ref.depth:
             self._shelf.drop(ref)
 
+    def made(self, ref: Ref, manifest: Manifest | None = None) -> None:
+        """`ref` was just made; with `manifest`, it is a version that was found to be right as that.
+
+        What was known of others stays known.
+        """
+        ref = self.canonical(ref)
+        entry = None if manifest is None else Entry(ref.name, manifest.mtime)
+        listings = [above for above in ref.ancestors() if self._is_listed_below(above)]
+        listing, epoch = self._remembered.made(ref, entry, listings)
+        self._shelf.drop(ref)
+        if listing is not None:
+            self._shelf.write("children", ref.parent, plain.ENTRIES.dump(listing))
+        if manifest is not None:
+            told = replace(manifest, is_final=self._is_settled(manifest))
+            self._remember(("manifest", ref), told, self._ttl, epoch)
+            self._shelf.write("manifest", ref, plain.MANIFEST.dump(told))
+
     # Changes, which go through
 
     def blank(self, ref: Ref) -> tuple[Document, ...]:
@@ -177,24 +194,30 @@ class CachingRegistry:
     def create(self, bundle: Bundle) -> Ref:
         try:
             made = self._online().create(bundle)
-        finally:
-            for parent, _ in bundle.parents:
-                self.forget(parent)
-            self.forget(bundle.ref)
-        self.forget(made)
+        except BaseException:
+            # What was made nevertheless, nobody knows.
+            self.forget(bundle.parents[0][0] if bundle.parents else bundle.ref)
+            raise
+        self.made(made)
         return made
 
     def add(self, ref: Ref, documents: tuple[Document, ...]) -> None:
+        ref = self.canonical(ref)
         try:
-            self._online().add(self.canonical(ref), documents)
-        finally:
+            self._online().add(ref, documents)
+        except BaseException:
             self.forget(ref)
+            raise
+        self.made(ref)
 
     def update(self, ref: Ref, document: Document) -> None:
+        ref = self.canonical(ref)
         try:
             self._online().update(ref, document)
         finally:
-            self.forget(ref)
+            self._remembered.changed(ref)
+            for kind in ("documents", "stat"):
+                self._shelf.discard(kind, ref)
 
     def delete(self, ref: Ref) -> None:
         try:
@@ -275,7 +298,7 @@ class CachingRegistry:
         if (final := self._final(question)) is not None:
             return final
         if self._clock() < self._silent_until and (old := self._before(question)) is not None:
-            self._remember(question, old, _TTL_OLD)
+            self._remember(question.key, old, _TTL_OLD, question.epoch)
             return old
         try:
             value = question.ask()
@@ -285,7 +308,7 @@ class CachingRegistry:
         except Unavailable as exc:
             self._silent_until = self._clock() + _TTL_OLD
             return self._old(question, exc)
-        self._remember(question, value, self._ttl)
+        self._remember(question.key, value, self._ttl, question.epoch)
         self._shelf.write(*question.key, question.form.dump(value))
         return value
 
@@ -298,7 +321,7 @@ class CachingRegistry:
         if shelved is None or not self._is_settled(shelved):
             return None
         final = replace(shelved, is_final=True)
-        self._remember(question, final, 0)
+        self._remember(question.key, final, 0, question.epoch)
         return final
 
     def _is_settled(self, manifest: Manifest) -> bool:
@@ -321,7 +344,7 @@ class CachingRegistry:
         if not self._has_told_old and not self._is_offline:
             self._has_told_old = True
             log.info("the registry does not answer, what was known before is shown: %s", error)
-        self._remember(question, value, _TTL_OLD)
+        self._remember(question.key, value, _TTL_OLD, question.epoch)
         return value
 
     def _before(self, question: Question) -> Any:
@@ -331,11 +354,11 @@ class CachingRegistry:
         value = plain.loaded(question.form, self._shelf.read(*question.key))
         return question.last_resort(question.key[1]) if value is None else value
 
-    def _remember(self, question: Question, value: Any, seconds: float) -> None:
-        if question.key[0] == "manifest" and self._is_settled(value):
-            self._remembered.keep_manifest(question.key, value, question.epoch)
+    def _remember(self, key: Key, value: Any, seconds: float, epoch: int) -> None:
+        if key[0] == "manifest" and self._is_settled(value):
+            self._remembered.keep_manifest(key, value, epoch)
         else:
-            self._remembered.keep(question.key, value, seconds, question.epoch)
+            self._remembered.keep(key, value, seconds, epoch)
 
     # How each kind is asked for
 
@@ -374,8 +397,3 @@ class CachingRegistry:
         """The entry of `ref` from the shelved listing that it is in."""
         listing = plain.loaded(plain.ENTRIES, self._shelf.read("children", ref.parent)) or ()
         return next((entry for entry in listing if entry.name == ref.name), None)
-
-
-def _united(entries: tuple[Entry, ...], names: Iterable[str]) -> tuple[Entry, ...]:
-    found = {name: Entry(name) for name in names} | {entry.name: entry for entry in entries}
-    return tuple(found[name] for name in sorted(found))

@@ -39,6 +39,8 @@ _LEFT_OVER, _LEFT_OVER_WAIT = 4096, 1.0
 _HEAD = 10.0
 # Of a head of which the standard library drops a part, and says so nowhere else.
 _BROKEN = (MissingHeaderBodySeparatorDefect, FirstHeaderLineIsContinuationDefect)
+# OpenSSL's word for it, and urllib3's for a certificate of another name.
+_SIGNS_OF_A_CERTIFICATE = ("CERTIFICATE_VERIFY_FAILED", "doesn't match")
 
 
 class NotSent(Unavailable):
@@ -100,6 +102,8 @@ class _Watched:
 
         The standard library's own has the time-out for all of `data`, which a slow line exceeds.
         """
+        if turn := waiting.turn():
+            turn.waits(self.cut)
         idle = self._sock.gettimeout()
         view = memoryview(data).cast("B")
         self._sock.settimeout(SENDING)
@@ -330,6 +334,11 @@ def converted(host: str) -> Iterator[None]:
     except Error:
         raise
     except (requests.exceptions.SSLError, urllib3.exceptions.SSLError) as exc:
+        if not any(sign in str(exc) for sign in _SIGNS_OF_A_CERTIFICATE):
+            raise Final(
+                f"{host} speaks no TLS that we understand",
+                hint="is it a server without TLS? its address begins with http:// then",
+            ) from exc
         raise Final(
             f"the certificate of {host} is not trusted",
             hint="REQUESTS_CA_BUNDLE names a file of certificate authorities",

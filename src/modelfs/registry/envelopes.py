@@ -10,6 +10,10 @@ from modelfs.errors import Corrupt, Error, Unavailable, for_status
 
 # A message is for one line of a log.
 _LONGEST_MESSAGE = 300
+# A page of 200 names has some thousand values, most of them texts. Of the smallest ones a document
+# may have millions, which take 25 times its size in memory, and nobody else runs while it is read.
+_MOST_VALUES = 500_000
+_SEPARATORS = (b",", b"[", b"{")
 
 
 def parsed(content: bytes, host: str) -> object:
@@ -20,6 +24,8 @@ def parsed(content: bytes, host: str) -> object:
     if text.startswith(b"<"):
         # Captive portals, load balancers and maintenance pages; the registry itself sends JSON.
         raise Unavailable(f"{host} sends a web page instead of an answer")
+    if sum(map(text.count, _SEPARATORS)) > _MOST_VALUES:
+        raise Corrupt(f"{host} sends too much: more than {_MOST_VALUES} values of JSON")
     try:
         value: object = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError) as exc:

@@ -46,6 +46,8 @@ _BY_NAME = {_bare(words): words for words in _WORDS}
 
 CANONICAL = tuple(_BY_NAME)
 
+_HINT = f"possible are {', '.join(CANONICAL)}"
+
 
 def parse(text: str) -> str:
     """The canonical name of a framework, from any spelling the wire takes.
@@ -55,7 +57,7 @@ def parse(text: str) -> str:
     """
     name = _bare(text).removeprefix(_bare(_PREFIX))
     if name not in _BY_NAME:
-        raise InvalidName(f"framework is not known: {text!r}")
+        raise InvalidName(f"framework is not known: {text!r}", hint=_HINT)
     return name
 
 

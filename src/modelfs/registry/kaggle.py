@@ -1,29 +1,20 @@
 """Kaggle Models as a Registry, over its RPC protocol; also the embedded registry, which speaks it.
 
-Owns the signed addresses of files until they expire (one lock, held for look-ups only). Remembers
-nothing else: `caching` does.
+Owns the signed addresses of files until they expire, and for a moment what was told of versions,
+which is asked for by who looks for one and by who lists its files (one lock, held for look-ups
+only). Remembers nothing else: `caching` does.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import unquote, urlsplit
 
-from cachetools import TLRUCache
+from cachetools import TLRUCache, TTLCache
 
-from modelfs.errors import (
-    Corrupt,
-    Error,
-    Forbidden,
-    InvalidName,
-    NotFound,
-    Unauthenticated,
-    Unsupported,
-)
+from modelfs.errors import Corrupt, Error, InvalidName, NotFound, Unauthenticated, Unsupported
 from modelfs.model import (
     NOTES,
     Account,
@@ -39,45 +30,18 @@ from modelfs.model import (
 from modelfs.refs import Ref, name_fault
 from modelfs.registry import frameworks, listed, metadata, replies
 from modelfs.registry.base import Body
-from modelfs.registry.credentials import Credentials, Login
 from modelfs.registry.http import Http
-from modelfs.registry.retries import LIMITS, Limits
+from modelfs.registry.kaggle_calls import Calls, message_of, objects, version_of
 from modelfs.registry.transfer import RangeBody
 from modelfs.waiting import Clock
 
 _LEVELS = ("owner", "model", "framework", "instance", "version")
-MODELS = "v1/models.ModelApiService"
-# The most that the official client's help allows. The live service gives fewer of some things,
-# so a short page never means the last.
-_PAGE = 200
-# A million names of one level is a registry that pages for ever, not a directory.
-_MOST_PAGES = 5000
 # One per open file of a mount and then some; an address has some 800 bytes.
 _MOST_ADDRESSES = 4096
-
-
-def connect(
-    base: str, found: Credentials, environ: Mapping[str, str], limits: Limits = LIMITS
-) -> Http:
-    """A client of the API at `base` that signs in with `found`. Sends nothing yet."""
-
-    def renew(refresh: str) -> Mapping[str, Any]:
-        message = {
-            "refreshToken": refresh,
-            "apiVersion": "API_VERSION_V1",
-            "expirationDuration": "43200s",
-        }
-        # Without the token that has expired, hence not the client that is being made.
-        with closing(Http(base, environ=environ, limits=limits)) as anonymous:
-            return anonymous.call("v1/users.AccountService/GenerateAccessToken", message)
-
-    authorization = Login(found, renew).header
-    return Http(base, authorization=authorization, environ=environ, limits=limits)
-
-
+# What a version is called, noted and dated does not change; who lists its files has just found it.
+_LATELY, _MOST_INSTANCES = 30.0, 16
 # Kaggle unpacks uploaded archives after a version is there, large ones for minutes.
 _SETTLING = 600.0
-
 # The identity of the one that everybody means.
 KAGGLE = "kaggle"
 
@@ -99,12 +63,16 @@ class KaggleRegistry:
         clock: Clock = time.time,
     ) -> None:
         self._client = client
+        self._calls = Calls(client)
         self._has_login = has_login
         self._owners = owners
         self._clock = clock
         self._lock = threading.Lock()
         self._addresses: TLRUCache[tuple[Ref, str], str] = TLRUCache(
             _MOST_ADDRESSES, ttu=lambda _, url, now: replies.expiry(url, now), timer=clock
+        )
+        self._told: TTLCache[Ref, tuple[replies.Reply, ...]] = TTLCache(
+            _MOST_INSTANCES, ttl=_LATELY, timer=clock
         )
         self._traits = Traits(
             identity=identity,
@@ -162,10 +130,10 @@ class KaggleRegistry:
                 self._check_owner(owner)
                 return Entry(owner)
             case (_, _):
-                reply = self._ask("GetModel", ref)
+                reply = self._calls.ask("GetModel", ref)
                 return Entry(ref.name, replies.moment(reply.get("updateTime")))
             case (_, _, _, _):
-                self._ask("GetModelInstance", ref)
+                self._calls.ask("GetModelInstance", ref)
                 return Entry(ref.name)
             case (_, _, _) | (_, _, _, _, _):
                 return _named(self.children(ref.parent), ref.name, ref)
@@ -174,22 +142,32 @@ class KaggleRegistry:
     def documents(self, ref: Ref) -> tuple[Document, ...]:
         ref = self.canonical(ref)
         if ref.depth == 2:
-            return (replies.model_document(self._ask("GetModel", ref), ref),)
+            return (replies.model_document(self._calls.ask("GetModel", ref), ref),)
         if ref.depth == 4:
-            return (replies.instance_document(self._ask("GetModelInstance", ref), ref),)
+            return (replies.instance_document(self._calls.ask("GetModelInstance", ref), ref),)
         return ()
 
     def manifest(self, ref: Ref) -> Manifest:
         ref = self.canonical(ref)
-        number = _version(ref)
-        listed = tuple(self._pages("ListModelInstanceVersionFiles", ref, "files"))
-        found, items = self._versions(ref.parent)
-        entry = _named(found, ref.name, ref)
-        files = tuple(replies.files(listed))
-        mtime = entry.mtime
+        number = version_of(ref)
+        items = self._told_of(ref, number)
+        with ThreadPoolExecutor(1) as beside:
+            asked = None if items else beside.submit(self._versions, ref.parent)
+            pages = self._calls.pages("ListModelInstanceVersionFiles", ref, "files")
+            files = tuple(replies.files(pages))
+            if asked is not None:
+                items = asked.result()[1]
+        mtime = _named(replies.versions(items), ref.name, ref).mtime
         if mtime is None:
             mtime = max((file.mtime for file in files if file.mtime is not None), default=None)
         return Manifest.of(files, self._notes(ref, number, items, mtime), mtime)
+
+    def _told_of(self, ref: Ref, number: int) -> tuple[replies.Reply, ...]:
+        """What was told of the versions beside `ref` a moment ago, if that one was among them."""
+        with self._lock:
+            items = self._told.get(ref.parent, ())
+        numbers = (replies.number(item, "versionNumber") for item in items)
+        return items if number in numbers else ()
 
     def _notes(
         self, ref: Ref, number: int, items: tuple[replies.Reply, ...], mtime: float | None
@@ -203,7 +181,7 @@ class KaggleRegistry:
             if replies.number(item, "versionNumber") == number and "versionNotes" in item:
                 return replies.notes(item["versionNotes"], mtime)
         model = Ref(ref.parts[:2])
-        for item in self._pages("ListModelInstances", model, "instances"):
+        for item in self._calls.pages("ListModelInstances", model, "instances"):
             if _is_instance(item, ref) and replies.number(item, "versionNumber") == number:
                 return replies.notes(item.get("versionNotes"), mtime)
         return ()
@@ -213,11 +191,11 @@ class KaggleRegistry:
     def item(self, ref: Ref) -> Item:
         ref = self.canonical(ref)
         if ref.depth == 2:
-            return Item(ref, self._ask("GetModel", ref))
+            return Item(ref, self._calls.ask("GetModel", ref))
         if ref.depth == 4:
-            return Item(ref, self._ask("GetModelInstance", ref))
+            return Item(ref, self._calls.ask("GetModelInstance", ref))
         if ref.depth == 5:
-            _version(ref)
+            version_of(ref)
             for item in listed.versions(self._versions(ref.parent)[1], ref.parent):
                 if item.ref == ref:
                     return item
@@ -237,18 +215,20 @@ class KaggleRegistry:
             if query.sort_by:
                 asked["sortBy"] = listed.wire_order(query.sort_by)
             message = {key: value for key, value in asked.items() if value}
-            reply = self._call("ListModels", {**message, **paging}, ref)
+            reply = self._calls.call("ListModels", {**message, **paging}, ref)
             items = listed.models(replies.objects(reply, "models"), query.owner)
         elif ref.depth < 4:
             model = Ref(ref.parts[:2])
-            reply = self._call("ListModelInstances", {**message_of(model), **paging}, ref)
+            reply = self._calls.call("ListModelInstances", {**message_of(model), **paging}, ref)
             items = listed.instances(replies.objects(reply, "instances"), model)
             items = tuple(item for item in items if item.ref.parts[: ref.depth] == ref.parts)
         elif ref.depth == 4:
-            reply = self._call("ListModelInstanceVersions", {**message_of(ref), **paging}, ref)
-            items = listed.versions(_listed(reply, "versions"), ref)
+            named = {**message_of(ref), **paging}
+            reply = self._calls.call("ListModelInstanceVersions", named, ref)
+            items = listed.versions(objects(reply, "versions"), ref)
         else:
-            reply = self._call("ListModelInstanceVersionFiles", {**message_of(ref), **paging}, ref)
+            named = {**message_of(ref), **paging}
+            reply = self._calls.call("ListModelInstanceVersionFiles", named, ref)
             items = listed.files(replies.objects(reply, "files"), ref)
         return Page(items, replies.text(reply, "nextPageToken"))
 
@@ -260,7 +240,7 @@ class KaggleRegistry:
         """Raise NotFound unless `owner` has models that we see, is configured, or is ourselves."""
         if owner in self._owners:
             return
-        reply = self._call("ListModels", {"owner": owner, "pageSize": 1}, Ref((owner,)))
+        reply = self._calls.call("ListModels", {"owner": owner, "pageSize": 1}, Ref((owner,)))
         if not replies.models(replies.objects(reply, "models"), owner):
             self._check_ours(owner)
 
@@ -269,55 +249,27 @@ class KaggleRegistry:
             raise NotFound(f"no such owner, or no model of theirs that we may see: {owner}")
 
     def _models(self, owner: str) -> tuple[Entry, ...]:
-        items = self._paged("ListModels", {"owner": owner}, "models", Ref((owner,)))
+        items = self._calls.paged("ListModels", {"owner": owner}, "models", Ref((owner,)))
         found = replies.models(items, owner)
         if not found:
             self._check_ours(owner)
         return found
 
     def _frameworks(self, ref: Ref) -> tuple[Entry, ...]:
-        found = replies.instances(self._pages("ListModelInstances", ref, "instances"))
+        found = replies.instances(self._calls.pages("ListModelInstances", ref, "instances"))
         if not found:
-            self._ask("GetModel", ref)  # nothing in it, or no such model?
+            self._calls.ask("GetModel", ref)  # nothing in it, or no such model?
         return found
 
     def _versions(self, ref: Ref) -> tuple[tuple[Entry, ...], tuple[replies.Reply, ...]]:
         """The versions of an instance, and what the registry said of each."""
-        items = tuple(self._pages("ListModelInstanceVersions", ref, "versions"))
+        items = tuple(self._calls.pages("ListModelInstanceVersions", ref, "versions"))
         found = replies.versions(items)
         if not found:
-            self._ask("GetModelInstance", ref)  # nothing in it, or no such instance?
+            self._calls.ask("GetModelInstance", ref)  # nothing in it, or no such instance?
+        with self._lock:
+            self._told[ref] = items
         return found, items
-
-    # How it is asked
-
-    def _ask(self, method: str, ref: Ref) -> Mapping[str, Any]:
-        return self._call(method, message_of(ref), ref)
-
-    def _call(self, method: str, message: Mapping[str, object], ref: Ref) -> Mapping[str, Any]:
-        with _reading(ref):
-            return self._client.call(f"{MODELS}/{method}", message)
-
-    def _pages(self, method: str, ref: Ref, key: str) -> Iterator[replies.Reply]:
-        return self._paged(method, message_of(ref), key, ref)
-
-    def _paged(
-        self, method: str, message: Mapping[str, object], key: str, ref: Ref
-    ) -> Iterator[replies.Reply]:
-        """The objects under `key` of all pages, in order."""
-        seen = {""}
-        token = ""
-        for _ in range(_MOST_PAGES):
-            asked = {**message, "pageSize": _PAGE, "pageToken": token}
-            reply = self._call(method, asked, ref)
-            yield from _listed(reply, key)
-            token = replies.text(reply, "nextPageToken")
-            if not token:
-                return
-            if token in seen:
-                raise Corrupt(f"the pages of a list go in a circle: {ref}")
-            seen.add(token)
-        raise Corrupt(f"a list does not end after {_MOST_PAGES} pages: {ref}")
 
     # Bytes
 
@@ -345,8 +297,7 @@ class KaggleRegistry:
                 if known := self._addresses.get(key):
                     return known
         message = {**message_of(ref), "path": path}
-        with _reading(ref):
-            url = self._client.locate(f"{MODELS}/DownloadModelInstanceVersion", message)
+        url = self._calls.locate("DownloadModelInstanceVersion", message, ref)
         last = unquote(urlsplit(url).path).rpartition("/")[2]
         if last == f"{path.rpartition('/')[2]}.zip":
             raise Unsupported(f"the registry keeps this file zipped, so no part of it: {path}")
@@ -358,18 +309,6 @@ class KaggleRegistry:
         self._client.close()
 
 
-@contextmanager
-def _reading(ref: Ref) -> Iterator[None]:
-    """Says of `ref` what refusals mean to somebody who only reads."""
-    try:
-        yield
-    except Forbidden as exc:
-        raise replies.hidden(exc, ref) from exc
-    except InvalidName as exc:
-        # A name that cannot be right for the registry is one that it does not have.
-        raise NotFound(f"not found: {ref}: {exc}") from exc
-
-
 def _check_digests(body: RangeBody, file: File) -> None:
     """Raise Corrupt if the storage tells another hash than the listing did."""
     for kind in ("md5", "crc32c"):
@@ -377,35 +316,6 @@ def _check_digests(body: RangeBody, file: File) -> None:
         if listed and told and listed != told:
             body.close()
             raise Corrupt(f"{file.path}: the storage has a file of another {kind}")
-
-
-def message_of(ref: Ref) -> dict[str, object]:
-    """The fields of a request that name `ref`, a model or below."""
-    keys = ("ownerSlug", "modelSlug", "framework", "instanceSlug", "versionNumber")
-    message: dict[str, object] = dict(zip(keys, ref.parts, strict=False))
-    if ref.depth > 2:
-        try:
-            message["framework"] = frameworks.wire(ref.parts[2])
-        except InvalidName as exc:
-            raise NotFound(f"no such framework: {ref.parts[2]}") from exc
-    if ref.depth > 4:
-        message["versionNumber"] = _version(ref)
-    return message
-
-
-def _listed(reply: replies.Reply, key: str) -> tuple[replies.Reply, ...]:
-    """The objects of a page, versions being wrapped once more."""
-    holder = reply.get("versionList") if key == "versions" else None
-    return replies.objects(holder if isinstance(holder, dict) else reply, key)
-
-
-def _version(ref: Ref) -> int:
-    """The number of a version; NotFound for what is no number, or not written as one is."""
-    name = ref.name
-    # Nine digits are what a 32-bit number holds for certain.
-    if not (name.isascii() and name.isdigit() and len(name) < 10 and name[0] != "0"):
-        raise NotFound(f"no such version: {ref}")
-    return int(name)
 
 
 def _named(entries: tuple[Entry, ...], name: str, ref: Ref) -> Entry:

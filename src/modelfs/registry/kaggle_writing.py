@@ -28,7 +28,8 @@ from modelfs.model import Bundle, Document, Part, Traits
 from modelfs.refs import Ref
 from modelfs.registry import described, frameworks, metadata, proposals, replies
 from modelfs.registry.http import Http
-from modelfs.registry.kaggle import MODELS, KaggleRegistry, message_of
+from modelfs.registry.kaggle import KaggleRegistry
+from modelfs.registry.kaggle_calls import MODELS, message_of
 
 _BLOBS = "v1/blobs.BlobApiService"
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
@@ -137,15 +138,15 @@ class WritableKaggleRegistry(KaggleRegistry):
         return ref.child(_told_number(reply, ref) or "1")
 
     def _create_version(self, bundle: Bundle, ref: Ref) -> Ref:
-        before = self._numbers(ref)
+        before = self._names(ref) if bundle.before is None else bundle.before
         body = {"versionNotes": bundle.notes, **_tree(bundle.uploads)}
         reply = self._submit("CreateModelInstanceVersion", {**message_of(ref), "body": body})
         if number := _told_number(reply, ref):
             return ref.child(number)
-        made = self._numbers(ref) - before
+        made = [name for name in self._names(ref) if name not in before]
         if not made:
             raise Unavailable(f"{ref}: a version was made, and is not listed yet")
-        return ref.child(str(max(made)))
+        return ref.child(made[-1])
 
     def _submit(self, method: str, message: Mapping[str, object]) -> Mapping[str, Any]:
         try:
@@ -153,8 +154,8 @@ class WritableKaggleRegistry(KaggleRegistry):
         except Corrupt as exc:
             raise Unavailable(f"the registry's answer makes no sense: {exc}") from exc
 
-    def _numbers(self, ref: Ref) -> set[int]:
-        return {int(entry.name) for entry in self.children(ref)}
+    def _names(self, ref: Ref) -> tuple[str, ...]:
+        return tuple(entry.name for entry in self.children(ref))
 
     def _is_there(self, ref: Ref) -> bool:
         try:

@@ -50,7 +50,10 @@ def wire_order(text: str) -> str:
     """The wire's name of an order, from any spelling of it: `createTime`, `create_time`."""
     bare = text.replace("_", "").lower().removeprefix(_PREFIX.replace("_", "").lower())
     if bare not in _BY_BARE_ORDER:
-        raise InvalidName(f"order is not known: {text!r}")
+        raise InvalidName(
+            f"order is not known: {text!r}",
+            hint=f"possible are {', '.join(words.lower() for words in _ORDERS)}",
+        )
     return _PREFIX + _BY_BARE_ORDER[bare]
 
 

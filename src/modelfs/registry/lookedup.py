@@ -7,10 +7,11 @@ next run. One lock, never held while the shelf is used.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from cachetools import LRUCache
 
+from modelfs.model import Entry
 from modelfs.refs import Ref
 from modelfs.registry import plain
 from modelfs.registry.shelf import Shelf
@@ -36,6 +37,12 @@ class LookedUp:
         shelved = plain.loaded(plain.NAMES, self._shelf.read(_KIND, ref)) or ()
         with self._lock:
             return self._names.setdefault(ref, frozenset(shelved))
+
+    def beside(self, entries: Iterable[Entry], ref: Ref) -> tuple[Entry, ...]:
+        """What is listed below `ref`, with the names that are known there besides."""
+        found = {name: Entry(name) for name in self.below(ref)}
+        found |= {entry.name: entry for entry in entries}
+        return tuple(found[name] for name in sorted(found))
 
     def add(self, ref: Ref) -> None:
         self._change(ref.parent, lambda names: names | {ref.name})

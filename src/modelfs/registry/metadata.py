@@ -111,7 +111,10 @@ def parse_instance_type(text: str) -> str:
     if not bare:
         return "UNSPECIFIED"
     if bare not in _BY_BARE_TYPE:
-        raise InvalidName(f"model instance type is not known: {text!r}")
+        raise InvalidName(
+            f"model instance type is not known: {text!r}",
+            hint=f"possible are {', '.join(map(instance_type_title, _TYPES))}",
+        )
     return _BY_BARE_TYPE[bare]
 
 

@@ -7,7 +7,7 @@ the questions on their way. One lock, held for look-ups only.
 from __future__ import annotations
 
 import threading
-from collections.abc import MutableMapping
+from collections.abc import Callable, Collection, MutableMapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 from cachetools import LRUCache, TTLCache
 
 from modelfs.errors import NotFound
-from modelfs.model import Manifest
+from modelfs.model import Entry, Manifest
 from modelfs.refs import Ref
 from modelfs.registry.asking import Key
 from modelfs.waiting import Clock
@@ -129,18 +129,75 @@ class Remembered:
                 self._missing[key] = reason
 
     def forget(self, ref: Ref) -> None:
-        """Forget `ref`, what is below it and the listings that it is in."""
+        """Forget `ref`, what is below it and all that is above it."""
         above = set(ref.ancestors())
 
         def is_about(place: Ref) -> bool:
             return place in above or place.parts[: ref.depth] == ref.parts
 
         with self._lock:
-            self._epoch += 1
-            tables: tuple[MutableMapping[Key, Any], ...]
-            tables = (self._known, self._missing, self._asked)
-            for table in tables:
-                for key in [key for key in table if is_about(key[1])]:
-                    table.pop(key, None)
+            self._drop((self._known, self._missing, self._asked), lambda key: is_about(key[1]))
             for version in [version for version in self._manifests if is_about(version)]:
                 del self._manifests[version]
+
+    def changed(self, ref: Ref) -> None:
+        """What is told of `ref` itself is another now: forget it, and the listings that it is in.
+
+        Of two levels that are told together, the upper one tells of it too.
+        """
+        listings = {("children", ref.parent), ("children", ref.parent.parent)}
+
+        def is_about(key: Key) -> bool:
+            return key in listings or (key[1] == ref and key[0] != "children")
+
+        with self._lock:
+            self._drop((self._known, self._missing, self._asked), is_about)
+
+    def made(
+        self, ref: Ref, entry: Entry | None, listings: Collection[Ref]
+    ) -> tuple[tuple[Entry, ...] | None, int]:
+        """`ref` is there now: forget what says otherwise, and nothing else; the epoch from now on.
+
+        One of the `listings` above that lacks it is forgotten; but where the last number is the one
+        before it, so that nothing can be between them, `entry` is added, and that listing given.
+        """
+        line = {*ref.ancestors(), ref}
+        with self._lock:
+            self._drop((self._missing, self._asked), lambda key: key[1] in line)
+            listing = None if entry is None else self._followed(ref.parent, entry)
+            for above in listings:
+                known = self._known.get(("children", above))
+                if known is not None and not _lists(known.value, ref.parts[above.depth :]):
+                    del self._known["children", above]
+            return listing, self._epoch
+
+    def _followed(self, ref: Ref, entry: Entry) -> tuple[Entry, ...] | None:
+        """The listing of `ref`, if `entry` is the number after its last; under the lock."""
+        key = ("children", ref)
+        known = self._known.get(key)
+        if known is None:
+            return None
+        last = known.value[-1].name if known.value else "0"
+        if not (last.isdecimal() and entry.name == str(int(last) + 1)):
+            return None
+        listing = (*known.value, entry)
+        self._known[key] = Answer(listing, known.until)
+        return listing
+
+    def _drop(
+        self, tables: tuple[MutableMapping[Key, Any], ...], is_about: Callable[[Key], bool]
+    ) -> None:
+        """Forget what `is_about` says, and what is on its way; under the lock."""
+        self._epoch += 1
+        for table in tables:
+            for key in [key for key in table if is_about(key)]:
+                table.pop(key, None)
+
+
+def _lists(listing: tuple[Entry, ...], rest: tuple[str, ...]) -> bool:
+    """True if the name at the head of `rest` is listed, and below it the others, if that is told"""
+    for entry in listing:
+        if entry.name == rest[0]:
+            below = entry.children if rest[1:] else None
+            return below is None or _lists(below, rest[1:])
+    return False

@@ -126,6 +126,13 @@ class Shelf:
         except OSError as exc:
             log.info("the metadata cache keeps nothing now: %s", exc)
 
+    def discard(self, kind: str, ref: Ref) -> None:
+        """Forget one document."""
+        try:
+            self._path(kind, ref).unlink(missing_ok=True)
+        except OSError as exc:
+            log.info("the metadata cache forgets nothing now: %s", exc)
+
     def drop(self, ref: Ref) -> None:
         """Forget `ref` and everything below it."""
         shutil.rmtree(self._place(ref), ignore_errors=True)

@@ -213,7 +213,9 @@ def _asked(ref: Ref, query: Query) -> tuple[tuple[str, ...], dict[str, Any]]:
         return ("search", "models"), {"q": query.search}
     order, _, direction = query.sort_by.partition(":")
     if query.sort_by and (order not in _ORDERS or direction not in ("", "asc", "desc")):
-        raise InvalidName(f"order is not known: {query.sort_by!r}")
+        raise InvalidName(
+            f"order is not known: {query.sort_by!r}", hint=f"possible are {', '.join(_ORDERS)}"
+        )
     options = {"sort_by": order, "sort_direction": direction}
     names = ("models", owner) if owner else ("models",)
     return names, {key: value for key, value in options.items() if value}

@@ -7,7 +7,7 @@ What is asked for once is never asked again blindly. No state but the client's.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -106,13 +106,17 @@ class Calls:
         """Whatever the answer holds: the service says `null`, others nothing at all."""
         self._client.request("DELETE", _path(names))
 
-    def create_version(self, model: Ref, message: Mapping[str, object]) -> Reply:
+    def create_version(
+        self, model: Ref, message: Mapping[str, object], before: Set[int] | None = None
+    ) -> Reply:
         """The new version. After an answer that was lost or makes no sense, it is looked for.
 
+        `before` are those that were there a moment ago, which is asked for if it is not given.
         Unavailable: the outcome is not known, and no version like it is listed by now.
         """
         place = ("models", *model.parts, "versions")
-        before = {replies.number(item, "number") for item in self.pages(*place)}
+        if before is None:
+            before = {replies.number(item, "number") for item in self.pages(*place)}
         try:
             made = self.create(*place, message=message)
             if replies.number(made, "number") > 0:
@@ -130,7 +134,7 @@ class Calls:
             return found
 
     def _like(
-        self, place: tuple[str, ...], message: Mapping[str, object], before: set[int]
+        self, place: tuple[str, ...], message: Mapping[str, object], before: Set[int]
     ) -> Reply | None:
         """The version that says what `message` does and was not there before; None if none does."""
         wanted = {key: message.get(key) for key in ("release_notes", "schemas")}

@@ -46,7 +46,8 @@ class WritableWriftAIRegistry(WriftAIRegistry):
                 except Exists:
                     pass  # somebody was faster, or the first answer got lost
         model = bundle.ref.parent
-        made = self._calls.create_version(model, message)
+        before = None if bundle.before is None else {int(name) for name in bundle.before}
+        made = self._calls.create_version(model, message, before)
         return model.child(str(replies.number(made, "number")))
 
     def add(self, ref: Ref, documents: tuple[Document, ...]) -> None:

@@ -50,6 +50,8 @@ def test_files_are_chosen_by_path_and_by_pattern(client: Client, tmp_path: Path)
     assert ["config.json"] == list(tree(tmp_path / "a"))
     client.download("alice/names/pytorch/odd/1", tmp_path / "b", patterns=["deep/*", "*.hidden"])
     assert [".hidden", "deep/a/b/c/d/e/f.txt"] == sorted(tree(tmp_path / "b"))
+    client.download(f"{BASE}/1", tmp_path / "d", patterns="*.json")  # one, not its letters
+    assert ["config.json"] == list(tree(tmp_path / "d"))
     for wrong in ({"files": ["nothing"]}, {"patterns": ["*.nothing"]}):
         with pytest.raises(NotFound):
             client.download(f"{BASE}/1", tmp_path / "c", **wrong)  # type: ignore[arg-type]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from modelfs.refs import Ref
 from modelfs.registry.local import Store
 from modelfs.server.app import Settings, running
 from sims.desk import Desk
+from sims.relay import Relay
 
 INSTANCE = "alice/mine/pytorch/base"
 FILES = {"config.json": b"{}", "empty": b"", "deep/a/weights.bin": os.urandom(300_000)}
@@ -103,6 +105,34 @@ def test_what_was_published_is_not_downloaded_back(
     assert len(manifest.files) == 3
     assert 300_000 == kept
     assert not list((tmp_path / "cache/incoming").iterdir())
+
+
+def test_a_publication_asks_for_what_is_documented_and_the_first_look_for_nothing(
+    folder: Path, tmp_path: Path, make_client: Callable[..., Client]
+) -> None:
+    directory = tmp_path / "registry"
+    with running(Settings(directory, "alice")) as address, Relay(address) as relay:
+        token = (directory / "token").read_text().strip()
+        client = make_client(f"kaggle+{relay.url}", environ={"MODELFS_TOKEN": token})
+
+        def asked() -> Counter[str]:
+            names = [request.path.rpartition("/")[2] for request in relay.requests]
+            relay.requests.clear()
+            return Counter(names)
+
+        client.publish(folder, INSTANCE)
+        made = {"StartBlobUpload": 3, "upload": 3, "ListModelInstanceVersionFiles": 1}
+        # The version is there: nothing is known of the instance, but that it is new.
+        assert made.items() <= asked().items()
+        assert "1" == client.resolve(f"{INSTANCE}/latest").name
+        asked()
+        version = client.publish(folder, INSTANCE)
+        # What is there is asked for at the start, and after the creation with the files.
+        made |= {"ListModelInstanceVersions": 2, "CreateModelInstanceVersion": 1}
+        assert made == asked()
+        assert version == client.resolve(f"{INSTANCE}/latest")
+        assert 3 == len(client.manifest(version).files)
+        assert {} == asked()
 
 
 def test_writing_to_the_folder_afterwards_changes_no_version(
@@ -235,7 +265,7 @@ class Bench:
         )
         arguments = {"progress": None, "patience": HASTY} | options
         ref = Ref.parse("alice/mine/new")
-        return publish(self.desk, self.cache, self.crew, material, ref, **arguments)  # type: ignore[arg-type]
+        return publish(self.desk, self.cache, self.crew, material, ref, **arguments)[0]  # type: ignore[arg-type]
 
     def stop(self) -> None:
         self.crew.stop(5)

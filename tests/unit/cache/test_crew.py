@@ -174,3 +174,23 @@ def test_the_last_places_are_for_a_moment_once_others_wait() -> None:
     finally:
         end.set()
         crew.stop(5)
+
+
+def test_who_waits_for_bytes_when_all_ends_gives_way() -> None:
+    """Rather than be left behind: what his end closes, he has open until then."""
+    crew = Crew(2, "test")
+    ended: list[bool] = []
+
+    def stuck(buffer: memoryview) -> None:
+        mine, over = turn(), threading.Event()
+        assert mine is not None
+        mine.waits(over.set)
+        begun.set()
+        ended.append(over.wait(60))
+
+    begun = threading.Event()
+    crew.start()
+    crew.submit(stuck)
+    assert begun.wait(60)
+    crew.stop(60)
+    assert [True] == ended

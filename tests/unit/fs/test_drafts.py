@@ -18,6 +18,7 @@ noted      sealed    sealed    -          -          sealed    -
 by writer  armed     armed     -          -          armed     -
 quiet      open      sealed    -          -          failed    -
 asked      sealed    sealed    -          -          sealed    -
+busy       -         -         armed      -          -         -
 checked    -         -         uploading  -          -         -
 refused    -         failed    failed     failed     -         -
 created    -         -         -          published  -         -

@@ -83,12 +83,12 @@ def test_notes_of_somebody_who_writes_nothing_else_publish_at_once(studio: Studi
 def test_notes_of_a_copier_publish_once_all_is_quiet(make_studio: MakeStudio) -> None:
     studio = make_studio(settle=0.05)
     studio.fill()
-    studio.publisher.opened(DRAFT)
+    opening = studio.publisher.opened(DRAFT)
     assert studio.publisher.noted(DRAFT, WRITER) is None
     assert State.ARMED is studio.state()
     assert "armed" == studio.publisher.status(DRAFT)["state"]
     wait_for(lambda: studio.staging.read_journal(DRAFT), WAIT)
-    studio.publisher.closed(DRAFT)
+    opening.closed()
     studio.wait_for(State.PUBLISHED)
     wait_for(lambda: not studio.staging.path(DRAFT).exists(), WAIT)
     assert_published(studio)
@@ -416,6 +416,14 @@ def test_an_answer_that_makes_no_sense_is_looked_into(studio: Studio) -> None:
     studio.fill()
     fail_at(studio.desk, "create", "after", Corrupt("not JSON"))
     studio.publish()
+    assert_published(studio)
+
+
+def test_what_is_refused_and_was_done_is_done(studio: Studio) -> None:
+    """As by what stands between us and a registry; whoever asked again would have two."""
+    studio.fill()
+    fail_at(studio.desk, "create", "after", InvalidName("no"))
+    assert DRAFT == studio.publish()
     assert_published(studio)
 
 

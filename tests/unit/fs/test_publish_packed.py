@@ -128,6 +128,15 @@ def test_an_answer_that_got_lost_makes_no_second_version(studio: Studio) -> None
     assert_published(studio, MANY)
 
 
+def test_an_archive_that_is_refused_and_was_unpacked_makes_no_second_version(
+    studio: Studio,
+) -> None:
+    fail_at(studio.desk, "create", "after", InvalidName("no"))
+    studio.fill(MANY)
+    studio.publish()
+    assert_published(studio, MANY)
+
+
 def test_a_version_that_is_still_unpacked_is_waited_for(studio: Studio) -> None:
     studio.desk.unfinished = 2
     studio.fill(MANY)
@@ -200,3 +209,27 @@ def test_the_same_files_make_the_same_archive(studio: Studio, tmp_path: Path) ->
     assert made == journal.archive.part
     gate.set()
     outcome.result(WAIT)
+
+
+def test_what_is_hashed_and_sent_is_counted_with_all_bytes_on_their_way(studio: Studio) -> None:
+    """Where others hold all memory, files wait for it, and no thread waits with them."""
+    memory = studio.cache.memory
+    held = []
+    for n in range(20):  # each place has what it leaves to others: half, a quarter, …
+        while loan := memory.at_once(1 << 14, str(n)):
+            held.append(loan)
+    assert memory.at_once(1 << 14, "one more") is None
+    gate = hold(studio.desk, "send")
+    studio.fill(MIXED)
+    outcome = studio.begin()
+    studio.wait_for(State.UPLOADING)
+    assert not outcome.done()
+    assert (0, 0) == (studio.desk.calls["begin"], memory.gauges.waiting)
+    held.clear()
+    wait_for(lambda: studio.desk.calls["send"], WAIT)
+    assert memory.gauges.held > 0
+    gate.set()
+    outcome.result(WAIT)
+    assert_published(studio, MIXED)
+    wait_for(lambda: not memory.gauges.held, WAIT)
+    assert memory.gauges.most <= memory.gauges.total

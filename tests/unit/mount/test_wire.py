@@ -88,6 +88,17 @@ def test_attributes_may_be_kept_as_long_as_the_file_system_says() -> None:
     assert (3600, 0) == struct.unpack_from("=QI", body)
 
 
+def test_of_a_file_that_was_made_only_the_attributes_may_be_kept() -> None:
+    entry = struct.pack("=QQQQII88x", 5, 0, 0, 0, 0, 0)
+    body = bytearray(entry + struct.pack("=QII", 9, 0, 0))
+    wire.patch(Op.CREATE, memoryview(body), Reply(valid=1))
+    assert (5, 0, 0, 1, 0, 0) == struct.unpack_from("=QQQQII", body)
+    assert (9, 0, 0) == struct.unpack_from("=QII", body, 128)
+    wire.patch(Op.CREATE, memoryview(body), Reply(valid=1, backing=7))
+    assert (5, 0, 0, 1, 0, 0) == struct.unpack_from("=QQQQII", body)
+    assert (9, OpenFlag.PASSTHROUGH, 7) == struct.unpack_from("=QII", body, 128)
+
+
 def test_flags_are_added_to_an_open() -> None:
     body = bytearray(struct.pack("=QII", 9, OpenFlag.DIRECT_IO, 0))
     wire.patch(Op.OPEN, memoryview(body), Reply(flags=OpenFlag.KEEP_CACHE))
@@ -96,7 +107,7 @@ def test_flags_are_added_to_an_open() -> None:
 
 def test_an_answer_nobody_spoke_of_is_left_alone() -> None:
     body = bytearray(b"\x01" * 128)
-    for opcode in (Op.LOOKUP, Op.GETATTR, Op.OPEN, 15):
+    for opcode in (Op.LOOKUP, Op.GETATTR, Op.OPEN, Op.CREATE, 15):
         wire.patch(opcode, memoryview(body), Reply())
         wire.patch(opcode, memoryview(body)[:5], Reply(valid=1, flags=1))
     assert b"\x01" * 128 == bytes(body)

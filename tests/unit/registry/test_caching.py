@@ -13,6 +13,7 @@ import pytest
 
 from conftest import wait_for
 from modelfs.errors import DeadlinePassed, NotFound, Unavailable
+from modelfs.model import Document
 from modelfs.refs import Ref
 from modelfs.registry.base import Registry
 from modelfs.registry.caching import CachingRegistry
@@ -28,6 +29,17 @@ SAMPLE = {
     "bob/bert/jax/base/1": {"a": b"c"},
 }
 DOWN = Unavailable("the registry is down")
+
+
+class Written(Memory):
+    """Whatever is changed in it, it stays as it is."""
+
+    def __init__(self, versions: dict[str, dict[str, bytes]]) -> None:
+        super().__init__(versions)
+        self.traits = replace(self.traits, is_writable=True)
+
+    def update(self, ref: Ref, document: Document) -> None:
+        self._asked("update", ref)
 
 
 class Time:
@@ -333,6 +345,105 @@ def test_what_was_forgotten_is_asked_for_again(remembered: Make) -> None:
     registry.forget(version)
     registry.manifest(version)
     assert 2 == inner.calls[f"manifest {version}"]
+
+
+def test_what_was_made_is_known_and_all_else_stays_known(remembered: Make, clock: Time) -> None:
+    inner = Memory(SAMPLE)
+    registry = remembered(inner)
+    places = ("", "alice", "alice/bert", "alice/bert/pytorch", "alice/bert/pytorch/base")
+    for text in places:
+        names(registry, text)
+    old, new = ref("alice/bert/pytorch/base/1"), ref("alice/bert/pytorch/base/3")
+    with pytest.raises(NotFound):
+        registry.manifest(new)
+    registry.manifest(old)
+    inner.versions[new] = {"a": b"a"}
+    made = inner.manifest(new)
+    inner.calls.clear()
+    registry.made(new, made)
+    assert ["1", "2", "3"] == names(registry, "alice/bert/pytorch/base")
+    assert made == registry.manifest(new)
+    for text in places:
+        names(registry, text)
+    registry.stat(new)
+    registry.manifest(old)
+    assert {} == inner.calls
+    # Others' versions are seen as soon as ever.
+    inner.versions[ref("alice/bert/pytorch/base/4")] = {"a": b"a"}
+    clock.now += 31
+    assert ["1", "2", "3", "4"] == names(registry, "alice/bert/pytorch/base")
+    assert made == registry.manifest(new)
+    # The next run knows it too.
+    inner.error = DOWN
+    assert made == remembered(inner).manifest(new)
+    assert 0 == inner.calls[f"manifest {new}"]
+
+
+def test_a_listing_that_may_lack_more_than_what_was_made_is_asked_for_again(
+    remembered: Make,
+) -> None:
+    inner = Memory(SAMPLE)
+    registry = remembered(inner)
+    names(registry, "alice/bert/pytorch/base")
+    for number in "34":
+        inner.versions[ref(f"alice/bert/pytorch/base/{number}")] = {"a": b"a"}
+    new = ref("alice/bert/pytorch/base/4")
+    registry.made(new, inner.manifest(new))
+    assert ["1", "2", "3", "4"] == names(registry, "alice/bert/pytorch/base")
+
+
+def test_of_what_was_made_with_all_above_it_every_level_tells(remembered: Make) -> None:
+    inner = Memory(SAMPLE)
+    registry = remembered(inner)
+    new = ref("alice/bert/jax/large/1")
+    listings = ("alice", "alice/bert", "alice/bert/jax")
+    for text in listings:
+        names(registry, text)
+    for place in (*new.ancestors(), new):
+        if place.depth > 3:
+            with pytest.raises(NotFound):
+                registry.stat(place)
+    inner.versions[new] = {"a": b"a"}
+    made = inner.manifest(new)
+    inner.calls.clear()
+    registry.made(new, made)
+    assert ["base", "large"] == names(registry, "alice/bert/jax")
+    assert ["1"] == names(registry, "alice/bert/jax/large")
+    assert ["bert", "other"] == names(registry, "alice")
+    assert 0 == inner.calls["children alice"]
+
+
+def test_a_manifest_of_what_was_made_that_may_still_grow_is_not_kept(
+    remembered: Make, clock: Time
+) -> None:
+    inner = Memory(SAMPLE)
+    registry = remembered(inner, now=lambda: inner.mtime + 60)
+    new = ref("alice/bert/pytorch/base/2")
+    registry.made(new, inner.manifest(new))
+    assert not registry.manifest(new).is_final
+    inner.versions[new] = {"a": b"a", "b": b"b"}
+    clock.now += 31
+    assert 2 == len(registry.manifest(new).files)
+
+
+def test_an_update_makes_forget_what_it_changes_and_no_version(
+    remembered: Make, tmp_path: Path
+) -> None:
+    inner = Written(SAMPLE)
+    registry = remembered(inner)
+    model, version = ref("alice/bert"), ref("alice/bert/pytorch/base/1")
+    for text in ("alice", "alice/bert", "alice/bert/pytorch/base"):
+        names(registry, text)
+    (document,) = registry.documents(model)
+    registry.manifest(version)
+    inner.calls.clear()
+    registry.update(model, document)
+    assert Shelf(tmp_path).read("documents", model) is None
+    for text in ("alice", "alice/bert", "alice/bert/pytorch/base"):
+        names(registry, text)
+    registry.documents(model)
+    registry.manifest(version)
+    assert {"update alice/bert", "children alice", "documents alice/bert"} == set(inner.calls)
 
 
 def test_an_answer_that_was_on_its_way_when_it_was_forgotten_is_not_kept(

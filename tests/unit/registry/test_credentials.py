@@ -16,7 +16,8 @@ from modelfs.config import Config
 from modelfs.refs import Ref
 from modelfs.registry import open_registry
 from modelfs.registry.credentials import Credentials, Login, for_kaggle, for_other
-from modelfs.registry.kaggle import KaggleRegistry, connect
+from modelfs.registry.kaggle import KaggleRegistry
+from modelfs.registry.kaggle_calls import connect
 from sims.raw import RawServer, Request, Script, json_reply
 
 

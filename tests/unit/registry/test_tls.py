@@ -73,6 +73,16 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(server: RawServer) -> 
     assert [] == server.requests
 
 
+def test_a_server_without_tls_is_not_said_to_have_a_bad_certificate() -> None:
+    with (
+        RawServer(lambda _: json_reply({})) as server,
+        closing(Http(server.url.replace("http://", "https://"), limits=FAST)) as http,
+        pytest.raises(Unavailable, match="no TLS") as caught,
+    ):
+        http.call("v1/x", {})
+    assert "http://" in caught.value.hint
+
+
 def test_a_certificate_of_another_name_is_refused(server: RawServer, certificate: Path) -> None:
     environ = {"REQUESTS_CA_BUNDLE": str(certificate)}
     url = server.url.replace("127.0.0.1", "localhost")
