@@ -24,6 +24,9 @@ def main(root: Path, about: str, arguments: list[str]) -> int:
     parser = argparse.ArgumentParser("scripts/suites", description=about, formatter_class=formatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help="of suites; all by default")
     parser.add_argument("--short", action="store_true", help="some seconds of each")
+    parser.add_argument(
+        "--passthrough", choices=("auto", "off"), default="auto", help="of the mount"
+    )
     given = parser.parse_args(arguments)
     known = {suite.NAME: suite for suite in SUITES}
     if unknown := set(given.names) - set(known):
@@ -36,7 +39,7 @@ def main(root: Path, about: str, arguments: list[str]) -> int:
             skipped += 1
             print(f"{name}: left out, there is no .suites/{suite.PROGRAM}")
             continue
-        for place, outcome in _outcomes(suite, program, is_short=given.short):
+        for place, outcome in _outcomes(suite, program, given):
             print(f"{name}, {place}: {outcome.summary}", flush=True)
             for line in outcome.surprises:
                 print(f"    {line}")
@@ -52,11 +55,13 @@ def _program(root: Path, name: str) -> Path | None:
     return Path(found) if found else None
 
 
-def _outcomes(suite: Suite, program: Path, *, is_short: bool) -> Iterator[tuple[str, Outcome]]:
-    with _mounted() as mount:
+def _outcomes(
+    suite: Suite, program: Path, given: argparse.Namespace
+) -> Iterator[tuple[str, Outcome]]:
+    with _mounted("--passthrough", given.passthrough) as mount:
         draft = mount.path / BASE / suite.NAME
         draft.mkdir(mode=0o755)
-        yield "draft", suite.in_draft(program, draft, is_short=is_short)
+        yield "draft", suite.in_draft(program, draft, is_short=given.short)
         shutil.rmtree(draft)
         yield "version", suite.in_version(program, mount.path / BASE / "1")
         told = [line for line in mount.log.splitlines() if " ERROR " in line or "Traceback" in line]
@@ -64,13 +69,13 @@ def _outcomes(suite: Suite, program: Path, *, is_short: bool) -> Iterator[tuple[
 
 
 @contextmanager
-def _mounted() -> Iterator[Mounted]:
+def _mounted(*options: str) -> Iterator[Mounted]:
     """A mount that others may enter: pjdfstest asks as several users."""
     folder = Path(tempfile.mkdtemp(prefix="modelfs-suites-"))
     try:
         folder.chmod(0o755)
         plant(folder / "registry", [BERT])
-        with Mounted(folder, f"local:{folder / 'registry'}", "--allow-other") as mount:
+        with Mounted(folder, f"local:{folder / 'registry'}", "--allow-other", *options) as mount:
             yield mount
     finally:
         shutil.rmtree(folder)

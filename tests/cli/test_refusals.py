@@ -24,6 +24,8 @@ OPTIONS: dict[str, tuple[list[str], int, str]] = {
     "a missing directory": (["--registry", "local:missing"], USAGE, "no such directory"),
     "two registries, one name": (["--registry", "a=kaggle", "--registry", "a=kaggle"], USAGE, "a"),
     "two registries, no name": (["--registry", "kaggle", "--registry", "kaggle"], USAGE, "name"),
+    "deleting, read-only": (["--read-only", "--allow-delete"], USAGE, "--allow-delete"),
+    "a cache without a name": (["--cache-dir", ""], USAGE, "the name is empty: cache-dir"),
     "a bad size": (["--cache-size", "many"], USAGE, "not a size: 'many'"),
     "a bad mask": (["--umask", "9"], USAGE, "octal"),
     "too much of a mask": (["--umask", "7777"], USAGE, "mask"),

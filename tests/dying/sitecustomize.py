@@ -7,9 +7,9 @@ the process dies the disk that is mounted at DYING_DISK, if any, as in a power c
 the pauses in which the next mount looks for a version that may have been asked for, in place of the
 minute that it takes by itself.
 
-A step is what others can see of a process: a file opened for writing, flushed, linked, renamed or
-removed, a directory made or removed, bytes sent to a connection or waited for, a change of a
-database.
+A step is what others can see of a process: a file opened for writing, written to, flushed, linked,
+renamed or removed, a directory made or removed, bytes sent to a connection or waited for, a change
+of a database.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from typing import Any
 
 _EVENTS = {
     *("os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.link", "os.utime", "os.chmod"),
-    *("os.truncate", "os.setxattr", "socket.connect"),
+    *("os.symlink", "os.truncate", "os.setxattr", "socket.connect"),
 }
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 _STATEMENTS = ("BEGIN IMMEDIATE", "COMMIT", "INSERT", "UPDATE", "DELETE")
@@ -48,6 +48,7 @@ class Death:
         self._lock = threading.RLock()
 
     def watch(self) -> None:
+        self._count(os, "pwrite")
         self._count(os, "fsync")
         self._count(os, "fdatasync")
         self._count(socket.socket, "send")

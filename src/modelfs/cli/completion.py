@@ -69,6 +69,8 @@ def names(ctx: click.Context, incomplete: str, depth: int) -> list[CompletionIte
         config = settings(
             registries=ctx.params.get("registries"), token_file=ctx.params.get("token_file")
         )
+        if config.registries[0].name:
+            return []  # the first part is the name of one of several
         found = _children(config, ref)
     except Error:
         return []

@@ -14,7 +14,7 @@ import click
 
 from modelfs.api.places import version_of
 from modelfs.cli import wording
-from modelfs.cli.options import registry_options, settings
+from modelfs.cli.options import ref_names, registry_options, settings
 from modelfs.config import Config
 from modelfs.errors import Usage
 from modelfs.model import File
@@ -29,7 +29,7 @@ _ASKERS = 8
 
 
 @click.command()
-@click.argument("refs", metavar="REF…", nargs=-1, required=True)
+@click.argument("refs", metavar="REF…", nargs=-1, required=True, shell_complete=ref_names)
 @click.option(
     "-o",
     "--output",

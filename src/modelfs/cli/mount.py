@@ -11,7 +11,7 @@ import click
 from modelfs.cli.options import registry_options, settings
 from modelfs.cli.reporting import report
 from modelfs.config import VERIFY, Config
-from modelfs.errors import Error
+from modelfs.errors import Error, Usage
 
 if TYPE_CHECKING:
     from modelfs.mount.session import Options
@@ -163,6 +163,8 @@ def _begin(config: Config, options: Options, path: Path, *, is_verbose: bool) ->
     """Serve at `path`: to the end, or in the background where there is a file to log to."""
     from modelfs.mount import binding, keeping, mountpoint, session
 
+    if config.is_deleting and config.is_read_only:
+        raise Usage("--allow-delete does not go with --read-only or --pin")
     binding.load()
     mountpoint.prepare(path)
     keeping.make_directories(config)

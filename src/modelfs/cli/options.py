@@ -7,10 +7,14 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from modelfs import config
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+# Of the name of a version, in any registry.
+_MOST_LEVELS = 5
 
 
 def registry_options(*, is_several: bool) -> Callable[[F], F]:
@@ -33,6 +37,15 @@ def registry_options(*, is_several: bool) -> Callable[[F], F]:
         )
 
     return add
+
+
+def ref_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """What a REF may become, level by level; names of files where it can only be a PATH."""
+    from modelfs.cli import completion
+
+    if "PATH" in str(param.metavar) and incomplete.startswith((".", "/", "~")):
+        return [CompletionItem(incomplete, type="file")]
+    return completion.names(ctx, incomplete, _MOST_LEVELS)
 
 
 def settings(**flags: Any) -> config.Config:

@@ -8,14 +8,14 @@ import click
 
 from modelfs.cli import wording
 from modelfs.cli.naming import named
-from modelfs.cli.options import registry_options, settings
+from modelfs.cli.options import ref_names, registry_options, settings
 from modelfs.cli.transfers import quiet_option, telling
 from modelfs.cli.warm import under
 from modelfs.errors import Exists
 
 
 @click.command()
-@click.argument("ref", metavar="REF|PATH")
+@click.argument("ref", metavar="REF|PATH", shell_complete=ref_names)
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 @click.option(
     "--link",

@@ -11,7 +11,7 @@ import click
 from modelfs.cli import wording
 from modelfs.cli.cached import unstarted
 from modelfs.cli.naming import Named, named
-from modelfs.cli.options import registry_options, settings
+from modelfs.cli.options import ref_names, registry_options, settings
 from modelfs.cli.transfers import quiet_option, telling
 from modelfs.config import Config, Mount
 from modelfs.errors import Corrupt, NoSpace, NotFound, Usage
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("paths", metavar="[REF|PATH…]", nargs=-1)
+@click.argument("paths", metavar="[REF|PATH…]", nargs=-1, shell_complete=ref_names)
 @click.option("--lock", "lock_file", metavar="FILE", help="All that this lock file locks.")
 @click.option("--pin", "is_pinned", is_flag=True, help="And keep it there: see modelfs cache pin.")
 @click.option("--cache-dir", metavar="DIR", help="Where downloaded bytes are kept.")

@@ -78,9 +78,7 @@ def serve(config: Config, options: Options, path: Path, ready: Callable[[], None
     notices = Notices()
     parts = assemble(config, loop.wait, notices.drop, lambda: loop.caller)
     parts.start()
-    uid = os.getuid() if options.uid < 0 else options.uid
-    gid = os.getgid() if options.gid < 0 else options.gid
-    look = Look(uid, gid, options.umask)
+    look = _look(options)
     operations = _operations(parts, loop, look)
     if not config.is_deleting:  # single names of versions disappear there, and nowhere else
         loop.overlay = Overlay(operations, passthrough, lambda: loop.reply, look)
@@ -118,7 +116,8 @@ def serve(config: Config, options: Options, path: Path, ready: Callable[[], None
 
     chosen = _library_options(config, options)
     try:
-        binding.serve(operations, str(path), chosen, loop, serving, ended)
+        with allocator.trimming():
+            binding.serve(operations, str(path), chosen, loop, serving, ended)
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
         record.remove(os.getpid())
@@ -135,6 +134,12 @@ def _hold_signals() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     # Whoever breaks a lease of ours (see fs.unseen) ends us otherwise.
     signal.signal(signal.SIGIO, signal.SIG_IGN)
+
+
+def _look(options: Options) -> Look:
+    uid = os.getuid() if options.uid < 0 else options.uid
+    gid = os.getgid() if options.gid < 0 else options.gid
+    return Look(uid, gid, options.umask)
 
 
 def _operations(parts: Parts, loop: SessionLoop, look: Look) -> Ops:

@@ -231,7 +231,7 @@ def patch(opcode: int, body: memoryview, reply: Reply) -> None:
         _ENTRY_VALID.pack_into(body, _ENTRY_VALID_AT, reply.valid, reply.valid, 0, 0)
     if opcode == Op.CREATE and reply.valid is not None and len(body) == _ENTRY_SIZE + _OPEN_SIZE:
         _NEW_VALID.pack_into(body, _NEW_VALID_AT, reply.valid)
-    elif opcode == Op.GETATTR and reply.valid is not None and len(body) == _ATTR_SIZE:
+    if opcode == Op.GETATTR and reply.valid is not None and len(body) == _ATTR_SIZE:
         _ATTR_VALID.pack_into(body, 0, reply.valid, 0)
     elif opcode in (Op.OPEN, Op.CREATE) and reply.backing:
         # The kernel takes none of the flags about its cache with this one.

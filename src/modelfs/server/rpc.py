@@ -191,11 +191,17 @@ def is_proxied(request: web.Request) -> bool:
 
 
 def origin(request: web.Request) -> str:
-    """`scheme://host:port` under which this client reaches us, for addresses in replies."""
+    """`scheme://host:port` under which this client reaches us, for addresses in replies.
+
+    A proxy that ends TLS says so; who says it himself is told addresses that he cannot use.
+    """
     try:
-        return str(request.url.origin())
+        address = request.url.origin()
     except ValueError as exc:
         raise InvalidName("the Host header is malformed") from exc
+    if request.headers.get("X-Forwarded-Proto", "").strip().lower() == "https":
+        address = address.with_scheme("https")
+    return str(address)
 
 
 def _is_slow(method: str, fields: Fields) -> bool:

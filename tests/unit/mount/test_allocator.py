@@ -49,3 +49,37 @@ def test_threads_that_come_and_go_leave_two_heaps_and_little_that_is_free() -> N
         pytest.skip("the C library is not glibc")
     assert heaps <= 2
     assert free < 16 << 20
+
+
+# Large blocks that are free between small ones that are not, below what goes back by itself.
+_HOLES = """
+import time
+from modelfs.mount import allocator
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096
+
+if not allocator.restrain():
+    raise SystemExit(3)
+before = resident()
+kept = [(bytearray(100_000), bytearray(1_000)) for _ in range(600)]
+kept = [small for large, small in kept]
+holes = resident() - before
+deadline = time.monotonic() + 30
+with allocator.trimming(0.01):
+    while resident() - before > holes / 4 and time.monotonic() < deadline:
+        time.sleep(0.01)
+print(holes, resident() - before)
+"""
+
+
+def test_free_pages_between_used_ones_go_back() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _HOLES], capture_output=True, text=True, timeout=60
+    )
+    if done.returncode == 3:
+        pytest.skip("the C library is not glibc")
+    holes, left = map(int, done.stdout.split())
+    assert holes > 40 << 20
+    assert left < holes / 4

@@ -252,3 +252,10 @@ def test_unknown_paths_and_verbs_are_answered_as_json(client: Client) -> None:
     answer = client.request("DELETE", "/v1/hello")
     assert 405 == answer.status
     assert "GET" in answer.headers["allow"]
+
+
+def test_behind_a_proxy_that_ends_tls_addresses_begin_with_https(client: Client) -> None:
+    head = {"X-Forwarded-Proto": "https", "Host": "models.example"}
+    values = {"type": "MODEL", "name": "f", "contentLength": 1}
+    answer = client.signed("POST", "/v1/blobs.BlobApiService/StartBlobUpload", values, **head)
+    assert answer.json["createUrl"].startswith("https://models.example/")
