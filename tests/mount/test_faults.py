@@ -170,7 +170,7 @@ def test_offline_asks_nobody(simulate: Simulate, mounted: Mount) -> None:
     with pytest.raises(OSError) as caught:
         os.listdir(mount.path / "alice/unknown")
     assert caught.value.errno in (errno.EIO, errno.ENOENT)
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 15
     assert {} == dict(kaggle.calls())
 
 

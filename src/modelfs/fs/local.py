@@ -89,7 +89,7 @@ class Local:
         return self._staging.path(ref, path)
 
     def stat(self, ref: Ref, path: str = "") -> os.stat_result:
-        return os.lstat(self.path(ref, path))
+        return os.lstat(self._staging.where(ref, path))
 
     def listing(self, ref: Ref, path: str = "") -> Iterator[Listed]:
         """What the local directory lists; nothing if there is none."""
@@ -286,7 +286,7 @@ class Local:
         try:
             with self._making(ref, path) if is_new else nullcontext():
                 how = ours | os.O_CREAT if is_new else ours & ~os.O_EXCL
-                fd = os.open(self.path(ref, path), how, mode or 0)
+                fd = os.open(self._staging.where(ref, path), how, mode or 0)
                 if mode is not None:
                     os.fchmod(fd, mode)  # ours is not the mask that counts
         except BaseException:

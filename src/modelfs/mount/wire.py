@@ -231,7 +231,7 @@ def patch(opcode: int, body: memoryview, reply: Reply) -> None:
         _ENTRY_VALID.pack_into(body, _ENTRY_VALID_AT, reply.valid, reply.valid, 0, 0)
     if opcode == Op.CREATE and reply.valid is not None and len(body) == _ENTRY_SIZE + _OPEN_SIZE:
         _NEW_VALID.pack_into(body, _NEW_VALID_AT, reply.valid)
-    elif opcode == Op.GETATTR and reply.valid is not None and len(body) == _ATTR_SIZE:
+    if opcode == Op.GETATTR and reply.valid is not None and len(body) == _ATTR_SIZE:
         _ATTR_VALID.pack_into(body, 0, reply.valid, 0)
     elif opcode in (Op.OPEN, Op.CREATE) and reply.backing:
         # The kernel takes none of the flags about its cache with this one.
@@ -292,6 +292,18 @@ def drop(node: int) -> bytes:
     """The notice that all the kernel has of a file's bytes and attributes is out of date."""
     body = _INVAL_INODE.pack(node, 0, 0)
     return OUT_HEADER.pack(OUT_HEADER.size + len(body), _NOTIFY_INVAL_INODE, 0) + body
+
+
+def outdated(node: int) -> bytes:
+    """The notice that a file's attributes are no longer those that the kernel has."""
+    body = _INVAL_INODE.pack(node, -1, 0)
+    return OUT_HEADER.pack(OUT_HEADER.size + len(body), _NOTIFY_INVAL_INODE, 0) + body
+
+
+def linked(buffer: bytes | bytearray | memoryview) -> int:
+    """The node that a LINK gives another name."""
+    node: int = _NUMBER.unpack_from(buffer, IN_HEADER.size)[0]
+    return node
 
 
 def released(buffer: bytes | bytearray | memoryview) -> int:

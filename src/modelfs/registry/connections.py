@@ -293,7 +293,7 @@ class Pool:
         method: str,
         url: str,
         headers: Mapping[str, str],
-        body: bytes | Iterable[bytes] | None,
+        body: bytes | Iterable[bytes | memoryview] | None,
         *,
         timeout: tuple[float, float],
         proxy: str,

@@ -219,7 +219,7 @@ class Http:
         ).run()
 
     def _put(
-        self, url: str, headers: Mapping[str, str], body: Iterable[bytes] | None
+        self, url: str, headers: Mapping[str, str], body: Iterable[bytes | memoryview] | None
     ) -> uploading.Reply:
         this = Attempt(self._clock() + self._limits.total, False, self._limits.stall)
         document: object = None
@@ -240,7 +240,7 @@ class Http:
         url: str,
         headers: Mapping[str, str],
         this: Attempt,
-        body: bytes | Iterable[bytes] | None = None,
+        body: bytes | Iterable[bytes | memoryview] | None = None,
         *,
         is_signed: bool = False,
     ) -> Answer:

@@ -94,6 +94,9 @@ def test_of_a_file_that_was_made_only_the_attributes_may_be_kept() -> None:
     wire.patch(Op.CREATE, memoryview(body), Reply(valid=1))
     assert (5, 0, 0, 1, 0, 0) == struct.unpack_from("=QQQQII", body)
     assert (9, 0, 0) == struct.unpack_from("=QII", body, 128)
+    wire.patch(Op.CREATE, memoryview(body), Reply(valid=1, backing=7))
+    assert (5, 0, 0, 1, 0, 0) == struct.unpack_from("=QQQQII", body)
+    assert (9, OpenFlag.PASSTHROUGH, 7) == struct.unpack_from("=QII", body, 128)
 
 
 def test_flags_are_added_to_an_open() -> None:

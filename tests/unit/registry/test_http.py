@@ -222,7 +222,7 @@ def test_a_storage_without_ranges_is_not_read_from_far_behind(serve):
 def test_a_dripping_head_does_not_outlast_the_time_out(serve):
     def drip(request: Request) -> Script:
         yield b"HTTP/1.1 200 X\r\n"
-        for count in range(100):
+        for count in range(1000):
             yield Pause(0.05)
             yield f"X-{count}: y\r\n".encode()
 
@@ -231,7 +231,7 @@ def test_a_dripping_head_does_not_outlast_the_time_out(serve):
     limits = Limits(read=0.3, total=1, first_wait=0.01)
     with client(server, limits=limits) as http, pytest.raises(errors.DeadlinePassed):
         http.call("v1/x", {})
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 20
 
 
 def test_a_dripping_document_does_not_outlast_the_deadline(serve):
@@ -246,7 +246,7 @@ def test_a_dripping_document_does_not_outlast_the_deadline(serve):
     limits = Limits(read=5, total=1, first_wait=0.01)
     with client(server, limits=limits) as http, pytest.raises(errors.DeadlinePassed):
         http.call("v1/x", {})
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 20
 
 
 def test_a_dripping_body_is_given_up(serve):
@@ -256,8 +256,8 @@ def test_a_dripping_body_is_given_up(serve):
         client(server, limits=Limits(read=5, total=0.5)) as http,
         pytest.raises(errors.DeadlinePassed, match="bytes came within"),
     ):
-        fetched(http, f"{server.url}/file", 0, 250)  # in 5 s
-    assert time.monotonic() - begun < 3
+        fetched(http, f"{server.url}/file", 0, 2500)  # in 50 s
+    assert time.monotonic() - begun < 20
 
 
 def test_a_slow_body_comes_to_its_end(serve):
@@ -457,7 +457,7 @@ def test_a_long_retry_after_is_told_at_once(serve):
         for _ in range(2):
             with pytest.raises(errors.TooManyRequests, match="left alone"):
                 http.call("v1/x", {})
-        assert time.monotonic() - begun < 1
+        assert time.monotonic() - begun < FAST.total
     assert 1 == len(server.requests)
 
 
@@ -616,13 +616,14 @@ def test_close_closes_the_connections(serve, script):
 
 
 def test_close_wakes_those_who_wait(serve):
-    server = serve(lambda request: reply(429, retry_after="5"))
-    http = Http(server.url, limits=FAST)
-    http.close()
-    begun = time.monotonic()
-    with pytest.raises(errors.Unavailable):
-        http.call("v1/x", {})
-    assert time.monotonic() - begun < 2
+    server = serve(lambda request: reply(429, retry_after="60"))
+    http = Http(server.url, limits=replace(SLOW, total=120))
+    with ThreadPoolExecutor() as threads:
+        asked = threads.submit(http.call, "v1/x", {})
+        wait_for(lambda: server.requests)
+        http.close()
+        with pytest.raises(connections.Final):
+            asked.result(30)
 
 
 SLOW = Limits(connect=20, read=60, total=60)

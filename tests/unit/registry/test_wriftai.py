@@ -230,7 +230,7 @@ def test_a_rest_that_is_too_long_is_an_error_at_once(
     begun = time.monotonic()
     with pytest.raises(TooManyRequests):
         registry.stat(BERT)
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < 10
     assert 1 == len(service.requests)
 
 
