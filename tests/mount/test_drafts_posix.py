@@ -265,6 +265,18 @@ def test_what_was_just_made_shows_all_that_is_done_to_it(draft: Path) -> None:
         os.close(made)
 
 
+def test_a_second_name_is_seen_by_the_first_at_once(draft: Path) -> None:
+    first, second = draft / "first", draft / "second"
+    first.touch()
+    assert 1 == first.stat().st_nlink
+    second.hardlink_to(first)
+    assert (2, 2) == (first.stat().st_nlink, second.stat().st_nlink)
+    second.chmod(0o640)
+    assert 0o640 == first.stat().st_mode & 0o777
+    second.write_bytes(b"of the second")
+    assert 13 == first.stat().st_size
+
+
 def test_a_published_file_is_not_linked_into_a_draft(draft: Path) -> None:
     published = draft.parent / "1/config.json"
     assert errno.EXDEV == raised(os.link, published, draft / "f")

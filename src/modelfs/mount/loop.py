@@ -48,7 +48,7 @@ LIMIT = 512
 _PATCHED = frozenset(
     {
         *(wire.Op.LOOKUP, wire.Op.GETATTR, wire.Op.OPEN, wire.Op.OPENDIR, wire.Op.CREATE),
-        *(wire.Op.MKDIR, wire.Op.READDIRPLUS),
+        *(wire.Op.MKDIR, wire.Op.READDIRPLUS, wire.Op.LINK),
     }
 )
 _OPENING = (wire.Op.OPEN, wire.Op.CREATE)
@@ -273,6 +273,8 @@ class SessionLoop:
             return
         if request.opcode == wire.Op.READDIRPLUS:
             wire.without_attributes(view)
+        if request.opcode == wire.Op.LINK:
+            current.linked = wire.linked(view)
         if wire.is_of_link(request.node) or request.opcode in _ABOUT_OTHERS:
             wire.unmark(request.opcode, view)
         if request.opcode == wire.Op.RELEASE:
@@ -345,6 +347,8 @@ class SessionLoop:
             if count == 1 and current.handle is None and self._is_nameless(views[0]):
                 return 0  # to be asked for again
             if count == 2:
+                if current.opcode == wire.Op.LINK:
+                    self._tell_outdated(current.linked)
                 if current.opcode in _FINDING and self.overlay is not None:
                     published = current.reply.published if current.reply is not None else None
                     self.overlay.told(wire.found(views[1]), published)
@@ -366,6 +370,16 @@ class SessionLoop:
             failure = wire.OUT_HEADER.pack(wire.OUT_HEADER.size, -errno.EIO, current.unique)
             os.write(self.fd, failure)
         return 0
+
+    def _tell_outdated(self, node: int) -> None:
+        """What the kernel was told of a file with one name is wrong of one with two.
+
+        The other name is another file to libfuse, so nothing that is done there is seen here.
+        """
+        try:
+            os.write(self.fd, wire.outdated(node))
+        except OSError as exc:
+            log.debug("nothing is known of %d: %s", node, exc.strerror)
 
     def _opened(self, node: int, handle: int) -> None:
         """A file is about to be open; passed through to the one that is offered, if that can be."""

@@ -294,6 +294,18 @@ def drop(node: int) -> bytes:
     return OUT_HEADER.pack(OUT_HEADER.size + len(body), _NOTIFY_INVAL_INODE, 0) + body
 
 
+def outdated(node: int) -> bytes:
+    """The notice that a file's attributes are no longer those that the kernel has."""
+    body = _INVAL_INODE.pack(node, -1, 0)
+    return OUT_HEADER.pack(OUT_HEADER.size + len(body), _NOTIFY_INVAL_INODE, 0) + body
+
+
+def linked(buffer: bytes | bytearray | memoryview) -> int:
+    """The node that a LINK gives another name."""
+    node: int = _NUMBER.unpack_from(buffer, IN_HEADER.size)[0]
+    return node
+
+
 def released(buffer: bytes | bytearray | memoryview) -> int:
     """The handle that a RELEASE gives back."""
     handle: int = _NUMBER.unpack_from(buffer, IN_HEADER.size)[0]
