@@ -115,7 +115,7 @@ def test_a_draft_that_cannot_be_published_fails_until_it_can(mount: Mounted) -> 
     draft.mkdir(parents=True)
     done = mount.run("publish", draft, "-n", "nothing yet")
     assert (1, "") == (done.returncode, done.stdout)
-    assert "modelfs: there is nothing to publish: the draft has no files\n" == done.stderr
+    assert "modelfs: there is nothing to publish: there are no files\n" == done.stderr
     (draft / "weights.bin").write_bytes(b"weights")
     done = mount.run("drafts", "retry", f"{TOY}/1")
     assert (0, f"{draft}\n") == (done.returncode, done.stdout), done.stderr

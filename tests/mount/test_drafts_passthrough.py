@@ -326,6 +326,16 @@ def test_who_asks_for_it_waits_for_a_descriptor_as_well(mount: Mounted, draft: P
     assert {"f": b"late", "g": b"g"} == published(mount, draft)
 
 
+def test_who_has_a_file_open_goes_on_with_others(mount: Mounted, draft: Path) -> None:
+    subprocess.run(["sh", "-ec", "echo first > f"], cwd=draft, check=True, timeout=WAIT)
+    with (draft / "f").open("r+b", buffering=0) as file:
+        note(draft)
+        (draft / "g").write_bytes(b"g")  # it was not frozen to see whether he closes it
+        assert "armed" == state(draft)
+        file.write(b"again")
+    assert {"f": b"again\n", "g": b"g"} == published(mount, draft)
+
+
 def test_it_waits_for_a_mapping_without_a_descriptor(mount: Mounted, draft: Path) -> None:
     (draft / "f").write_bytes(bytes(8192))
     fd = os.open(draft / "f", os.O_RDWR)

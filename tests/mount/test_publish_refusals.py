@@ -156,7 +156,7 @@ def test_notes_without_end_are_refused(desk: Desk) -> None:
 def test_a_draft_without_files_is_refused_once_none_follow(desk: Desk) -> None:
     draft = desk.draft("rm f")
     assert "" == desk.save(draft)
-    assert_told(desk, draft, "there is nothing to publish: the draft has no files")
+    assert_told(desk, draft, "there is nothing to publish: there are no files")
     assert "" == desk.shell("(echo f > f)", cwd=draft).stderr
     assert "" == desk.save(draft)
     settled(draft)

@@ -55,7 +55,7 @@ def folder_option(text: str) -> Callable[[Command], Command]:
 
 def existing(folder: Path | None) -> Path:
     """`folder`, or the current one; Error if it is none."""
-    folder = folder or Path()
+    folder = folder or Path.cwd()
     if not folder.is_dir():
         raise Error(f"not a folder: {folder}")
     return folder

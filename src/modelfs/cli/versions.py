@@ -94,7 +94,7 @@ def files(client: Client, version: Ref, paging: dict[str, Any], layout: Layout) 
     "folder",
     metavar="FOLDER",
     type=click.Path(path_type=Path),
-    default=Path(),
+    default=Path.cwd,
     help="Where to put it; the current folder by default.",
 )
 @click.option("--untar", is_flag=True, help="The files themselves instead of an archive of them.")

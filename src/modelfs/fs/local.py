@@ -301,6 +301,8 @@ class Local:
             try:
                 handle.expose()
                 self.publisher.check_writable(ref)  # else it was frozen before we were seen
+                if not is_new:
+                    self.tell(ref, path)  # nobody tells when he writes
             except BaseException:
                 handle.close()
                 raise

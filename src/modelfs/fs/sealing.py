@@ -102,7 +102,7 @@ def is_empty(directory: Path, documents: tuple[str, ...]) -> bool:
 def check(traits: Traits, bundle: Bundle, *, needs_notes: bool = True) -> None:
     """Refuse a bundle that no registry with these traits takes."""
     if traits.has_files and not bundle.parts:
-        raise InvalidName("there is nothing to publish: the draft has no files")
+        raise InvalidName("there is nothing to publish: there are no files")
     own = [
         document
         for document in bundle.documents
