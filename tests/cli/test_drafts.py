@@ -107,6 +107,18 @@ def test_a_draft_is_discarded(mount: Mounted, is_mounted: bool) -> None:
     assert 2 == mount.run("drafts", "discard", f"{TOY}/1", "-y").returncode
 
 
+def test_a_draft_is_discarded_while_the_registry_cannot_be_asked(
+    mount: Mounted, served: Served
+) -> None:
+    draft = draft_in(mount.path, f"{TOY}/1")
+    mount.stop()
+    served.stop()
+    mount.start()  # knows nothing of what is published
+    done = mount.run("drafts", "discard", draft, "-y")
+    assert (0, "", "") == (done.returncode, done.stdout, done.stderr)
+    assert [] == json.loads(mount.run("drafts", "list", "--json").stdout)
+
+
 @pytest.mark.parametrize(("answer", "status"), [("n", 1), ("y", 0)])
 def test_a_person_is_asked_before_anything_is_discarded(
     mount: Mounted, answer: str, status: int

@@ -147,7 +147,9 @@ class Changes:
     def rmdir(self, path: str) -> None:
         place = self._tree.place(path)
         holder = self.holder(place)
-        if holder and (place.path or not holder.documents.is_published(place.ref)):
+        # A draft is ours whatever the registry has by its name, and whether it can be asked.
+        is_draft = holder is not None and holder.is_draft(place.ref)
+        if holder and (is_draft or not holder.documents.is_published(place.ref)):
             holder.rmdir(place.ref, place.path)
             return
         local = self._deletable(place)
