@@ -120,7 +120,7 @@ def test_the_list_tells_versions_files_and_what_is_here(shell: Shell, spec: str)
     assert lines[0].split("  ")[0].strip() == f"{BASE}/1"
     assert "2 of 2 files" in lines[0]
     assert "1.0 MB" in lines[0]
-    assert lines[-1].endswith("of 54 GB used")
+    assert lines[-1].endswith("of 50 GB used")
     files = said(shell, "cache", "list", "--files", BASE).splitlines()
     assert [f"{BASE}/1/config.json", f"{BASE}/1/weights.bin"] == [f.split("  ")[0] for f in files]
     told = listed(shell)

@@ -12,6 +12,7 @@ import re
 import stat
 import unicodedata
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -195,12 +196,14 @@ def target(path: Path) -> Path:
 def _entries(
     directory: Path, below: str, follows_links: bool = False
 ) -> list[tuple[str, os.stat_result]]:
+    found = []
     try:
         with os.scandir(directory / below) as entries:
-            return [
-                (entry.name, entry.stat(follow_symlinks=follows_links and entry.is_file()))
-                for entry in entries
-            ]
+            for entry in entries:
+                follows = follows_links and entry.is_file()
+                with suppress(FileNotFoundError):  # removed since it was listed
+                    found.append((entry.name, entry.stat(follow_symlinks=follows)))
+            return found
     except OSError as exc:
         name = printable(below) or "the draft"
         raise WrongState(f"{name} cannot be read: {exc.strerror}") from exc

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -33,6 +35,24 @@ def test_ordinary_names_are_no_junk(path: str) -> None:
 def test_junk_is_junk_at_any_depth(path: str) -> None:
     assert is_junk(path)
     assert is_junk(f"deep/{path}")
+
+
+def test_what_is_removed_while_it_is_listed_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "PUBLISH_FAILED.txt").touch()
+    (tmp_path / "a").touch()
+    scandir = os.scandir
+
+    @contextmanager
+    def late(path: str | Path) -> Iterator[Iterator[os.DirEntry[str]]]:
+        with scandir(path) as entries:
+            found = list(entries)
+        (tmp_path / "PUBLISH_FAILED.txt").unlink()
+        yield iter(found)
+
+    monkeypatch.setattr(os, "scandir", late)
+    assert ["a"] == [item.path for item in survey(tmp_path, ()).items]
 
 
 def test_a_survey_finds_files_documents_and_what_is_ignored(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(server: RawServer) -> 
 def test_a_server_without_tls_is_not_said_to_have_a_bad_certificate() -> None:
     with (
         RawServer(lambda _: json_reply({})) as server,
-        closing(Http(server.url.replace("http://", "https://"), limits=FAST)) as http,
+        closing(Http(server.url.replace("http://", "https://"))) as http,
         pytest.raises(Unavailable, match="no TLS") as caught,
     ):
         http.call("v1/x", {})
