@@ -101,7 +101,8 @@ class Prover:
         lowest = max(_NICE, os.getpriority(os.PRIO_PROCESS, thread))
         os.setpriority(os.PRIO_PROCESS, thread, lowest)
         self._judge(content, backing, again)
-        if not content.is_unproven:
+        # One that was lost meanwhile has come to its end too, whatever there is in its place.
+        if backing is not content.backing or not content.is_unproven:
             self._on_proof(content, backing)
 
     def _judge(self, content: Content, backing: Backing, again: Again) -> None:

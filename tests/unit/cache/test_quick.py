@@ -156,6 +156,24 @@ def test_it_is_compared_though_nobody_has_it_open_any_more(
     wait_for(lambda: rejected)
 
 
+def test_it_is_told_of_a_file_that_was_lost_meanwhile_and_fetched_again(
+    make_cache, directory: Path, gate: threading.Event
+) -> None:
+    proved: list[object] = []
+    cache = make_cache(is_quick=True, on_proof=proved.append)
+    source = FakeSource(DATA, TOLD)
+    with cache.open("f", SIZE, TOLD, source) as file:
+        assert file.fetch(0, SIZE).result(WAIT) == DATA
+        assert file.is_proven_soon
+        [part] = directory.rglob("*.part")
+        os.truncate(part, 0)
+        assert file.read(0, SIZE) is None
+        assert file.fetch(0, SIZE).result(WAIT) == DATA
+        gate.set()
+        wait_for(lambda: 2 == len(proved))
+        assert file.is_verified
+
+
 def test_a_death_before_the_md5_costs_a_hash_not_a_download(
     make_cache, gate: threading.Event
 ) -> None:
