@@ -22,7 +22,7 @@ from drafting import HASTY
 from modelfs.api import Client
 from modelfs.config import Config, Mount
 from modelfs.errors import Error
-from modelfs.registry import credentials, kaggle_calls, wriftai, wriftai_calls
+from modelfs.registry import credentials, kaggle_calls, paging, wriftai
 from modelfs.registry.base import Registry
 from modelfs.registry.kaggle_writing import WritableKaggleRegistry
 from modelfs.registry.retries import Limits
@@ -173,8 +173,7 @@ def hasty(paces: Mapping[str, Limits] = PACES, pages: int = 50) -> Iterator[None
 
     with (
         mock.patch("modelfs.assemble.open_registry", opened),
-        mock.patch.object(kaggle_calls, "_MOST_PAGES", pages),
-        mock.patch.object(wriftai_calls, "_MOST_PAGES", pages),
+        mock.patch.object(paging, "_MOST_PAGES", pages),
         mock.patch("modelfs.api.publishing.Patience", return_value=HASTY),
     ):
         yield

@@ -5,13 +5,13 @@ No state but the client's.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import Any
 
-from modelfs.errors import Corrupt, Forbidden, InvalidName, NotFound
+from modelfs.errors import Forbidden, InvalidName, NotFound
 from modelfs.refs import Ref
-from modelfs.registry import frameworks, replies
+from modelfs.registry import frameworks, paging, replies
 from modelfs.registry.credentials import Credentials, Login
 from modelfs.registry.http import Http
 from modelfs.registry.retries import LIMITS, Limits
@@ -20,8 +20,6 @@ MODELS = "v1/models.ModelApiService"
 # The most that the official client's help allows. The live service gives fewer of some things,
 # so a short page never means the last.
 _PAGE = 200
-# A million names of one level is a registry that pages for ever, not a directory.
-_MOST_PAGES = 5000
 
 
 def connect(
@@ -68,19 +66,13 @@ class Calls:
         self, method: str, message: Mapping[str, object], key: str, ref: Ref
     ) -> Iterator[replies.Reply]:
         """The objects under `key` of all pages, in order."""
-        seen = {""}
-        token = ""
-        for _ in range(_MOST_PAGES):
+
+        def page(token: str) -> tuple[Iterable[replies.Reply], str]:
             asked = {**message, "pageSize": _PAGE, "pageToken": token}
             reply = self.call(method, asked, ref)
-            yield from objects(reply, key)
-            token = replies.text(reply, "nextPageToken")
-            if not token:
-                return
-            if token in seen:
-                raise Corrupt(f"the pages of a list go in a circle: {ref}")
-            seen.add(token)
-        raise Corrupt(f"a list does not end after {_MOST_PAGES} pages: {ref}")
+            return objects(reply, key), replies.text(reply, "nextPageToken")
+
+        return paging.every(page, str(ref))
 
 
 @contextmanager

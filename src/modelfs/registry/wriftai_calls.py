@@ -7,14 +7,14 @@ What is asked for once is never asked again blindly. No state but the client's.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from modelfs.errors import Corrupt, InvalidName, NotFound, TooManyRequests, Unavailable
 from modelfs.refs import Ref, name_fault
-from modelfs.registry import replies
+from modelfs.registry import paging, replies
 from modelfs.registry.connections import NotSent
 from modelfs.registry.http import Http
 from modelfs.registry.likeness import holds
@@ -23,8 +23,6 @@ Reply = Mapping[str, Any]
 
 # What the service takes for a page.
 FEWEST, MOST = 5, 50
-# A quarter of a million names of one level is a registry that pages for ever, not a directory.
-_MOST_PAGES = 5000
 # Nobody tells what names may be made of: whatever has no meaning of its own in an address.
 _NAME = re.compile(r"[^\s/\\:?#%]+")
 # Nine digits are what a 32-bit number holds for certain.
@@ -81,18 +79,12 @@ class Calls:
 
     def pages(self, *names: str) -> Iterator[Reply]:
         """The items of all pages, in order."""
-        cursor, seen = "", {""}
-        for _ in range(_MOST_PAGES):
-            options = {"page_size": MOST, "cursor": cursor or None}
-            page = self.page(*names, options=options)
-            yield from page.items
-            cursor = page.following
-            if not cursor:
-                return
-            if cursor in seen:
-                raise Corrupt(f"the pages of a list go in a circle: {'/'.join(names)}")
-            seen.add(cursor)
-        raise Corrupt(f"a list does not end after {_MOST_PAGES} pages: {'/'.join(names)}")
+
+        def page(cursor: str) -> tuple[Iterable[Reply], str]:
+            found = self.page(*names, options={"page_size": MOST, "cursor": cursor or None})
+            return found.items, found.following
+
+        return paging.every(page, "/".join(names))
 
     def create(self, *names: str, message: Mapping[str, object]) -> Reply:
         """Asked once. Unavailable or Corrupt: the outcome is not known."""

@@ -434,7 +434,7 @@ def test_a_list_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None
         count = len(server.requests)
         return json_reply({"items": [], "next_cursor": f"{count}" if count < 100 else ""})
 
-    monkeypatch.setattr("modelfs.registry.wriftai_calls._MOST_PAGES", 20)
+    monkeypatch.setattr("modelfs.registry.paging._MOST_PAGES", 20)
     with RawServer(answer) as server, closing(opened(server.url)) as registry:
         with pytest.raises(Corrupt, match="does not end"):
             registry.children(BERT)
