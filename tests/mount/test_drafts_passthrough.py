@@ -305,12 +305,16 @@ def test_what_the_kernel_is_asked_for_is_answered(either: Path) -> None:
 # Published when nobody can write to it any more, and not before.
 
 
+def stays_armed(draft: Path) -> None:
+    time.sleep(2 * SETTLE)  # in which nothing may happen
+    assert "armed" == state(draft)
+
+
 def test_it_waits_for_a_descriptor(mount: Mounted, draft: Path) -> None:
     with (draft / "f").open("wb", buffering=0) as file:
         file.write(b"first half, ")
         note(draft)
-        time.sleep(2 * SETTLE)  # in which nothing may happen
-        assert "armed" == state(draft)
+        stays_armed(draft)
         file.write(b"second half")
     assert {"f": b"first half, second half"} == published(mount, draft)
 
@@ -356,8 +360,7 @@ def test_it_waits_for_a_child_that_has_inherited_it(mount: Mounted, draft: Path)
     with subprocess.Popen(command, cwd=draft, stdin=subprocess.PIPE) as shell:
         assert shell.stdin is not None
         wait_for(lambda: state(draft) == "armed", WAIT, "it waits")
-        time.sleep(2 * SETTLE)  # in which nothing may happen
-        assert "armed" == state(draft)
+        stays_armed(draft)
         shell.stdin.close()
         shell.wait(WAIT)
     assert {"f": b"late\n"} == published(mount, draft)
@@ -384,8 +387,7 @@ def test_it_waits_whatever_the_draft_is_called(mount: Mounted, draft: Path) -> N
     with (draft / "f").open("wb", buffering=0) as file:
         os.rename(draft, renamed)
         note(renamed)
-        time.sleep(2 * SETTLE)  # in which nothing may happen
-        assert "armed" == state(renamed)
+        stays_armed(renamed)
         file.write(b"late")
     assert {"f": b"late"} == published(mount, renamed)
 

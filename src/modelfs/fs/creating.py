@@ -67,11 +67,12 @@ class Creation:
     def missing(self) -> Parents:
         """The refs above the draft that do not exist, from the top, with their documents."""
         tries = self._course.patience.tries
-        try:
-            if self._ahead is not None and self._ahead.result() is not None:
+        if self._ahead is not None:
+            try:
+                self._ahead.result()
                 return ()  # what can be listed is there
-        except NotFound:
-            pass
+            except NotFound:
+                pass
         return _missing_parents(self._registry, self._material, self._course, tries)
 
     def create(self) -> Ref:
