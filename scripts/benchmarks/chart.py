@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -44,11 +45,8 @@ def draw(results: Sequence[Result], file: Path, machine: str) -> None:
     axes.set_xscale("log")
     axes.axvline(1, color="black", lw=0.8)
     axes.grid(axis="x", which="major", alpha=0.3)
-    axes.set_xlabel(
-        "times as fast as the rival; a mark is the bar to reach (green: reached, red: not)\n"
-        + machine,
-        fontsize=7,
-    )
+    key = "times as fast as the rival; a mark is the bar to reach (green: reached, red: not)"
+    axes.set_xlabel("\n".join([key, *textwrap.wrap(machine, 90)]), fontsize=7)
     axes.set_title("modelfs against what one would use instead", fontsize=10)
     figure.savefig(file, dpi=110)
     pyplot.close(figure)
