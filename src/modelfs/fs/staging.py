@@ -26,6 +26,7 @@ from typing import Any
 
 from modelfs.errors import WrongState
 from modelfs.fs.journal import is_foreign
+from modelfs.fs.junk import is_junk
 from modelfs.fs.unseen import Unseen
 from modelfs.refs import Ref
 
@@ -156,10 +157,9 @@ class Staging:
         remove_tree(trash)
 
     def _highest_of(self, ref: Ref) -> Ref:
-        """The highest local directory in which all directories lead to the draft `ref`."""
+        """The highest local directory in which all that anybody wants leads to the draft `ref`."""
         while (above := ref.parent).parts:
-            others = {above.child(name) for name in self.names(above)} - {ref}
-            if any(self.is_directory(other) for other in others):
+            if any(name != ref.name and not is_junk(name) for name in self.names(above)):
                 break
             ref = above
         return ref
