@@ -87,6 +87,33 @@ def test_a_mountpoint_is_made_if_it_is_missing(shell: Shell, registry: Path) -> 
     assert path == shell.mount(registry)
 
 
+def test_a_mount_is_the_same_one_by_every_link_to_it(shell: Shell, registry: Path) -> None:
+    disk = shell.folder / "disk"
+    disk.mkdir()
+    (shell.folder / "home-of-me").symlink_to("disk")
+    (disk / "link").symlink_to("../home-of-me/models")
+    (disk / "models").mkdir()
+    command = ("mount", "--registry", f"local:{registry}")
+    for given in ("home-of-me/models", "disk/link", "home-of-me/link"):
+        path = shell.folder / given
+        done = shell.run(*command, path)
+        assert (0, "", "") == (done.returncode, done.stdout, done.stderr), given
+        told = shell.run("status").stdout
+        assert str(disk / "models") in told, given
+        assert "dead" not in told, given
+        assert "already" in shell.run(*command, disk / "models").stderr, given
+        done = shell.run("warm", path / VERSION)
+        assert (0, "") == (done.returncode, done.stderr), given
+        done = shell.run("umount", path)
+        assert (0, "", "") == (done.returncode, done.stdout, done.stderr), given
+        assert not is_mounted(disk / "models")
+        shell.run(*command, path)
+        os.kill(pid_of(shell), signal.SIGKILL)
+        assert "dead" in shell.run("status").stdout, given
+        assert 0 == shell.run("umount", path).returncode, given
+        assert not is_mounted(disk / "models")
+
+
 def test_a_mountpoint_may_have_an_odd_name(shell: Shell, registry: Path) -> None:
     for name in ("with space", "grüße", "-o", "a,b", "back\\slash", "tab\there"):
         path = shell.folder / name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -127,6 +126,7 @@ def mount(
     --registry NAME=SPEC each is a directory of its name. Nothing is downloaded, and nobody is
     asked, before something looks.
     """
+    from modelfs.mount import mountpoint as points
     from modelfs.mount import records, session
     from modelfs.mount.passthrough import Choice
 
@@ -143,7 +143,7 @@ def mount(
         buffer_memory=buffer_memory,
         verify=verify,
     )
-    path = Path(os.path.abspath(mountpoint))
+    path = points.located(mountpoint)
     log_file = config.state_dir / "log" / f"mount-{records.name_of(path)}.log"
     options = session.Options(
         is_shared=allow_other,
@@ -186,7 +186,7 @@ def umount(mountpoint: Path, lazy: bool) -> int:
     from modelfs.mount import mountpoint as points
     from modelfs.mount import session
 
-    path = Path(os.path.abspath(mountpoint))
+    path = points.located(mountpoint)
     state_dir = settings().state_dir
     if points.is_ours(path):
         session.end(path, state_dir, is_lazy=lazy or points.is_stale(path))

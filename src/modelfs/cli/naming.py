@@ -28,7 +28,7 @@ class Named:
 
 def named(text: str, config: Config) -> Named:
     """What `text` names; Usage if it is of no registry that is known here."""
-    if os.path.exists(text) and mountpoint.covering(_absolute(text)) is not None:
+    if os.path.exists(text) and mountpoint.covering(Path(text).resolve()) is not None:
         return _in_mount(text, config)
     ref = Ref.parse(text)
     names = {mount.name: mount for mount in config.registries}
@@ -41,7 +41,7 @@ def named(text: str, config: Config) -> Named:
 
 
 def _in_mount(text: str, config: Config) -> Named:
-    path = _absolute(text).resolve()
+    path = Path(text).resolve()
     top = mount_of(path)
     parts = path.relative_to(top).parts
     for serving in recorded(config.state_dir):
@@ -52,7 +52,3 @@ def _in_mount(text: str, config: Config) -> Named:
                 below = parts[1:] if shown.name else parts
                 return Named(Mount("", shown.spec), "/".join(below))
     raise Usage(f"not in a mount of this user's: {text}")
-
-
-def _absolute(text: str) -> Path:
-    return Path(os.path.abspath(text))

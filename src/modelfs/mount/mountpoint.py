@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 _HELPERS = (("fusermount", "-u", "-z"), ("fusermount3", "-u", "-z"), ("umount", "", "-l"))
 _DEADLINE = 10.0
 _INTERVAL = 0.02
+# As many as the kernel follows.
+_MOST_LINKS = 40
 
 
 def prepare(path: Path) -> None:
@@ -46,6 +48,20 @@ def prepare(path: Path) -> None:
         raise Usage(f"cannot read the mountpoint {path}: {exc.strerror}") from exc
     if not is_empty:
         raise Usage(f"the mountpoint is not empty: {path}", hint="choose an empty directory")
+
+
+def located(path: Path) -> Path:
+    """Where `path` leads, as the kernel names it; who serves there is not asked.
+
+    So a mount is the same one by every link that leads to it.
+    """
+    place = Path(os.path.abspath(path))
+    for _ in range(_MOST_LINKS):
+        place = Path(os.path.realpath(place.parent), place.name)
+        if _kind(place) or not place.is_symlink():
+            break
+        place = place.parent / os.readlink(place)
+    return place
 
 
 def is_stale(path: Path) -> bool:

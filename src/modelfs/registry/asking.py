@@ -32,17 +32,18 @@ class Question:
         return f"{kind} of {ref or 'the registry'}"
 
 
-def within(flight: Future[T], seconds: float, old: T) -> Future[T]:
-    """What `flight` gives, or `old` after some seconds."""
+def within(flight: Future[T], seconds: float, instead: Callable[[], T | None]) -> Future[T]:
+    """What `flight` gives; or, after some seconds, what `instead` does, unless that is None."""
     answer: Future[T] = Future()
 
-    def give_old() -> None:
+    def give_other() -> None:
         try:
-            answer.set_result(old)
+            if (other := instead()) is not None:
+                answer.set_result(other)
         except InvalidStateError:
             pass
 
-    timer = threading.Timer(seconds, give_old)
+    timer = threading.Timer(seconds, give_other)
     timer.daemon = True
 
     def give(done: Future[T]) -> None:

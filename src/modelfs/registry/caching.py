@@ -52,7 +52,7 @@ TTL = 30.0
 # A registry that did not answer is asked again after this time, about anything of which something
 # old is at hand: finding out takes seconds, and a walk through a tree asks many questions.
 _TTL_OLD = 10.0
-# How long somebody waits for a fresh answer if an old one is at hand.
+# How long somebody waits for a fresh answer if an old one is at hand, in memory or on the shelf.
 _PATIENCE = 3.0
 
 
@@ -85,7 +85,7 @@ class CachingRegistry:
         self._looked_up = LookedUp(shelf)
         self._remembered = Remembered(ttl, clock)
         self._has_told_old = False
-        # Until when (on the clock) a registry that did not answer is left alone.
+        # Until when (on the clock) a registry that did not answer, or not soon, is left alone.
         self._silent_until = float("-inf")
 
     @property
@@ -258,11 +258,13 @@ class CachingRegistry:
         found = self._remembered.look(key)
         if isinstance(found, Answer):
             return cast(T, found.value)
-        flight = found.flight
+        question = Question(key, form, ask, last_resort, found.flight, found.epoch)
         if found.is_first:
-            self._submit(Question(key, form, ask, last_resort, flight, found.epoch))
-        if found.old is not None and not self._is_offline:
-            flight = within(flight, _PATIENCE, found.old.value)
+            self._submit(question)
+        flight = found.flight
+        if not self._is_offline:
+            patience = 0.0 if self._is_silent() else _PATIENCE
+            flight = within(flight, patience, lambda: self._instead(question))
         return cast(T, self._wait(flight))
 
     def _submit(self, question: Question) -> None:
@@ -297,7 +299,7 @@ class CachingRegistry:
             return self._old(question, Unavailable(f"offline, and not known: {question.name}"))
         if (final := self._final(question)) is not None:
             return final
-        if self._clock() < self._silent_until and (old := self._before(question)) is not None:
+        if self._is_silent() and (old := self._before(question)) is not None:
             self._remember(question.key, old, _TTL_OLD, question.epoch)
             return old
         try:
@@ -308,9 +310,13 @@ class CachingRegistry:
         except Unavailable as exc:
             self._silent_until = self._clock() + _TTL_OLD
             return self._old(question, exc)
+        self._silent_until = float("-inf")
         self._remember(question.key, value, self._ttl, question.epoch)
         self._shelf.write(*question.key, question.form.dump(value))
         return value
+
+    def _is_silent(self) -> bool:
+        return self._clock() < self._silent_until
 
     def _final(self, question: Question) -> Manifest | None:
         """The shelved manifest of a version that does not change any more."""
@@ -347,12 +353,25 @@ class CachingRegistry:
         self._remember(question.key, value, _TTL_OLD, question.epoch)
         return value
 
+    def _instead(self, question: Question) -> Any:
+        """What the registry told before, for who has waited long enough; None if it told nothing.
+
+        Others need not find that out again.
+        """
+        if (value := self._told(question)) is not None:
+            self._silent_until = self._clock() + _TTL_OLD
+        return value
+
     def _before(self, question: Question) -> Any:
-        """What was known before, in memory or on the shelf; None if nothing was."""
+        """What was known before, be it by other names; None if nothing was."""
+        value = self._told(question)
+        return question.last_resort(question.key[1]) if value is None else value
+
+    def _told(self, question: Question) -> Any:
+        """What was told before, from memory or the shelf; None if nothing was."""
         if (value := self._remembered.value(question.key)) is not None:
             return value
-        value = plain.loaded(question.form, self._shelf.read(*question.key))
-        return question.last_resort(question.key[1]) if value is None else value
+        return plain.loaded(question.form, self._shelf.read(*question.key))
 
     def _remember(self, key: Key, value: Any, seconds: float, epoch: int) -> None:
         if key[0] == "manifest" and self._is_settled(value):

@@ -43,7 +43,6 @@ class Asking:
     flight: Future[Any]
     is_first: bool
     epoch: int
-    old: Answer | None
 
 
 class Remembered:
@@ -73,7 +72,7 @@ class Remembered:
                 raise NotFound(reason)
             is_first = key not in self._asked
             flight = self._asked.setdefault(key, Future())
-            return Asking(flight, is_first, self._epoch, known)
+            return Asking(flight, is_first, self._epoch)
 
     def landed(self, key: Key, flight: Future[Any]) -> None:
         """The next caller asks afresh."""

@@ -328,6 +328,48 @@ def test_a_slow_answer_is_not_waited_for_if_an_old_one_is_at_hand(
     inner.gate.set()
 
 
+def test_after_a_restart_a_slow_answer_is_not_waited_for_either(remembered: Make) -> None:
+    inner = Memory(SAMPLE)
+    places = ("alice", "alice/bert", "alice/bert/pytorch/base")
+    before = {text: names(remembered(inner), text) for text in places}
+    inner.gate.clear()
+    registry = remembered(inner)
+    begun = time.monotonic()
+    try:
+        # The first finds out that nothing comes, for all of them and more than once.
+        for _ in range(20):
+            assert before == {text: names(registry, text) for text in places}
+        assert time.monotonic() - begun < 8
+    finally:
+        inner.gate.set()
+
+
+def test_names_that_were_looked_up_are_no_listing_while_an_answer_may_come(
+    remembered: Make,
+) -> None:
+    inner = Memory(SAMPLE)
+    remembered(inner).stat(ref("alice/bert"))
+    inner.gate.clear()
+    answer = threading.Timer(5, inner.gate.set)
+    answer.start()
+    assert ["bert", "other"] == names(remembered(inner), "alice")
+    answer.join()
+
+
+def test_a_registry_that_answers_again_is_believed_at_once(remembered: Make, clock: Time) -> None:
+    inner = Memory(SAMPLE)
+    registry = remembered(inner)
+    names(registry, "alice/bert/pytorch/base")
+    clock.now += 31
+    inner.error = DOWN
+    names(registry, "alice/bert/pytorch/base")
+    inner.error = None
+    inner.versions[ref("alice/bert/pytorch/base/3")] = {}
+    names(registry, "bob")
+    registry.forget(ref("alice/bert/pytorch/base/3"))
+    assert ["1", "2", "3"] == names(registry, "alice/bert/pytorch/base")
+
+
 def test_what_was_forgotten_is_asked_for_again(remembered: Make) -> None:
     inner = Memory(SAMPLE)
     registry = remembered(inner)
