@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from typing import NoReturn
 
@@ -83,6 +84,14 @@ def cli() -> None:
     """
 
 
+def _open_standard_files() -> None:
+    """Open those that we were started without, or the next files would be taken for them."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - until we end
+
+
 def main() -> NoReturn:
     """Run the command line and exit."""
+    _open_standard_files()
     sys.exit(report(lambda: cli.main(standalone_mode=False)))
