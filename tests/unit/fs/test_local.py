@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
+from pathlib import Path
 
 import pytest
 
@@ -36,6 +39,23 @@ def local(desk: Desk, studio: Studio, executor: ThreadPoolExecutor) -> Local:
         caller=lambda: OTHER,
         wait=waiting.wait,
     )
+
+
+def test_a_document_that_the_disk_did_not_take_is_not_edited_for_ever(
+    local: Local, studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    studio.fill()
+    studio.publish()
+    document = MODEL.child("model.json")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        with pytest.raises(OSError, match="No space left"):
+            local.open(document, "", os.O_WRONLY)
+    local.open(document, "", os.O_WRONLY).close()
+    assert not studio.staging.holds(document)
 
 
 def test_what_goes_while_it_is_listed_takes_nothing_else_with_it(
