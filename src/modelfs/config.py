@@ -6,6 +6,7 @@ here as values. Secrets are left out of the repr.
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -84,6 +85,7 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Config:
 
     Raises Usage for a value that makes no sense, naming where it came from.
     """
+    _require_home()
     settings = _from_file(environ)
     settings |= _from_environ(environ)
     settings |= {name: value for name, value in flags.items() if value not in (None, ())}
@@ -99,7 +101,7 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Config:
         if name in settings:
             if not str(settings[name]):
                 raise Usage(f"the name is empty: {name.replace('_', '-')}")
-            settings[name] = Path(settings[name]).expanduser().absolute()
+            settings[name] = expanded(settings[name])
     if settings.get("buffer_memory", buffers.LEAST) < buffers.LEAST:
         raise Usage(f"too little memory for buffers: {settings['buffer_memory']}", hint=_LEAST)
     if settings.get("verify", VERIFY[0]) not in VERIFY:
@@ -109,6 +111,24 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Config:
     if home := environ.get("HOME"):
         settings["home"] = Path(home)
     return Config(**settings, environ=MappingProxyType(dict(environ)))
+
+
+def _require_home() -> None:
+    """As in a container, where a number without an account runs programs, and sets no HOME."""
+    try:
+        platformdirs.user_config_path("modelfs")
+        Path.home()
+    except RuntimeError as exc:
+        hint = "set HOME to a directory of yours"
+        raise Usage(f"no home directory: user {os.geteuid()}", hint=hint) from exc
+
+
+def expanded(text: str | os.PathLike[str]) -> Path:
+    """The path that a user means; Usage for `~NAME` of nobody."""
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError as exc:
+        raise Usage(f"no such home directory: {os.fspath(text)}") from exc
 
 
 def parse_size(value: int | str) -> int:

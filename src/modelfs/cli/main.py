@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from typing import NoReturn
 
@@ -85,4 +86,12 @@ def cli() -> None:
 
 def main() -> NoReturn:
     """Run the command line and exit."""
+    _complete_streams()
     sys.exit(report(lambda: cli.main(standalone_mode=False)))
+
+
+def _complete_streams() -> None:
+    """Have the null device where a standard stream is closed, or the next file would be there."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - for good
