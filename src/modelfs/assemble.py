@@ -157,12 +157,13 @@ def _local(
     def became(draft: Ref, version: Ref, manifest: Manifest | None) -> None:
         registry.made(version, manifest)
         tree.became(registry, draft, version)
+        documents.became(draft)
 
+    documents = Documents(registry, staging, changers, wait)
     # Asked directly: an old listing would not show a version whose creation was not answered.
     publisher = Publisher(
         registry.direct(), staging, cache, settle=config.settle, on_published=became
     )
-    documents = Documents(registry, staging, changers, wait)
     return Local(registry, staging, publisher, documents, caller=caller, wait=wait)
 
 

@@ -65,9 +65,8 @@ def test_a_daemon_has_let_go_of_its_terminal(shell: Shell, registry: Path) -> No
     assert os.readlink(f"/proc/{pid}/fd/2").startswith(str(shell.state))
 
 
-@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
-def test_a_mount_needs_no_standard_streams(closed: str, shell: Shell, registry: Path) -> None:
-    before = ("sh", "-c", f'exec "$@" {closed}', "sh")
+def test_a_mount_needs_no_standard_streams(shell: Shell, registry: Path) -> None:
+    before = ("sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh")
     path = shell.folder / "mnt"
     done = shell.run("mount", "--registry", f"local:{registry}", path, before=before)
     assert (0, "", "") == (done.returncode, done.stdout, done.stderr)

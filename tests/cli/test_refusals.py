@@ -126,3 +126,15 @@ def is_sentence(text: str) -> None:
     """What is said is for a person: a few lines, and no insides of ours."""
     assert 1 <= len(text.strip().splitlines()) <= 4, text
     assert not re.search(r"Traceback|Error\(|\.py\b|0x[0-9a-f]+", text), text
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_who_closes_the_standard_files_gets_a_status_and_no_traceback(
+    shell: Shell, registry: Path, closed: str
+) -> None:
+    closing = ("sh", "-c", f'exec "$@" {closed}', "-")
+    done = shell.run("models", "list", "--registry", f"local:{registry}", before=closing)
+    assert (0, "") == (done.returncode, done.stderr)
+    done = shell.run("mount", "mnt", "--registry", f"local:{registry}", before=closing)
+    assert (0, "", "") == (done.returncode, done.stdout, done.stderr)
+    assert is_mounted(shell.folder / "mnt")

@@ -12,6 +12,7 @@ import pytest
 
 from mount.conftest import Mount
 from mounting import Mounted
+from polling import wait_for
 from published import BASE, held, settled, state
 from sims.content import BERT, Model, plant
 
@@ -181,6 +182,52 @@ def test_a_file_beside_versions_is_no_draft(mount: Mounted) -> None:
     with pytest.raises(OSError) as caught:
         (mount.path / BASE / "5").write_text("a number is a version")
     assert caught.value.errno in (errno.EINVAL, errno.EROFS)
+
+
+def publish(draft: Path) -> None:
+    """Fill a draft and publish it; returns when nothing of it is local."""
+    draft.mkdir(parents=True)
+    (draft / "f").write_text("f")
+    subprocess.run(["sh", "-c", 'echo n > "$0"/NOTES', draft], check=True, timeout=30)
+    settled(draft)
+    wait_for(lambda: not draft.stat().st_mode & 0o222, 30.0, "the draft is put away")
+
+
+def test_what_lies_beside_versions_stays_when_one_is_published(mount: Mounted) -> None:
+    new = mount.path / "alice/new/jax/it"
+    new.mkdir(parents=True)
+    kept = [path / "model.bin" for path in (mount.path / BASE, new, mount.path / "alice/new")]
+    for path in kept:
+        path.write_text("mv has removed the original")
+    publish(mount.path / BASE / "4")
+    publish(new / "1")
+    for path in kept:
+        assert "mv has removed the original" == path.read_text()
+        path.unlink()
+    assert {"1", "latest", "model-instance-metadata.json"} == set(os.listdir(new))
+    assert [] == [path for path in (mount.path.parent / "state").rglob("*") if path.name == "new"]
+
+
+def test_the_metadata_of_a_published_version_is_the_registrys_beside_another_draft(
+    mount: Mounted,
+) -> None:
+    instance = mount.path / "alice/new/jax/it"
+    (instance / "another").mkdir(parents=True)
+    publish(instance / "1")
+    assert "open" == state(instance / "another")
+    assert [] == list((mount.path.parent / "state").rglob("model*-metadata.json"))
+    assert (
+        "alice"
+        == json.loads((mount.path / "alice/new/model-metadata.json").read_text())["ownerSlug"]
+    )
+
+
+@pytest.mark.parametrize("path", [BASE, "alice/bert", "alice/new/jax/it"])
+def test_notes_that_are_beside_versions_are_refused(mount: Mounted, path: str) -> None:
+    (mount.path / path).mkdir(parents=True, exist_ok=True)
+    with pytest.raises(OSError, match="Invalid argument"):
+        (mount.path / path / "NOTES").write_text("of what?")
+    assert "NOTES belong in the directory of a version" in mount.log
 
 
 # Who may not.

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import pytest
 
-from modelfs.config import Mount, expanded, load, parse_registries, parse_size
+from modelfs.config import Mount, load, parse_registries, parse_size
 from modelfs.errors import Usage
 
 
@@ -56,7 +56,7 @@ def test_sizes_are_read_as_people_write_them(text: int | str, size: int) -> None
     assert size == parse_size(text)
 
 
-@pytest.mark.parametrize("text", ["", "GB", "-1", "5 parsecs", "1e9", "0x10"])
+@pytest.mark.parametrize("text", ["", "GB", "-1", "5 parsecs", "1e9", "0x10", "5i", "5 iB"])
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(Usage, match="not a size"):
         parse_size(text)
@@ -106,13 +106,14 @@ def test_without_a_home_directory_one_is_asked_for(monkeypatch: pytest.MonkeyPat
     assert "set HOME to a directory of yours" == caught.value.hint
 
 
-def test_the_home_directory_of_nobody_is_no_path() -> None:
-    with pytest.raises(Usage, match="no such home directory: ~nobody-of-this-name/x"):
-        expanded("~nobody-of-this-name/x")
-
-
 def test_how_to_verify_is_one_of_three_words() -> None:
     assert "quick" == load({}, {}).verify
     assert "first" == load({}, {"MODELFS_VERIFY": "first"}).verify
     with pytest.raises(Usage, match="not a way to verify: 'never'"):
         load({"verify": "never"}, {})
+
+
+@pytest.mark.parametrize("name", ["cache_dir", "state_dir", "token_file", "pin"])
+def test_the_home_of_somebody_who_is_not_there_is_told(name: str) -> None:
+    with pytest.raises(Usage, match="no such home directory: ~nobody-of-that-name/x"):
+        load({name: "~nobody-of-that-name/x"}, {})

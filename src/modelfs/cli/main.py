@@ -84,14 +84,14 @@ def cli() -> None:
     """
 
 
-def main() -> NoReturn:
-    """Run the command line and exit."""
-    _complete_streams()
-    sys.exit(report(lambda: cli.main(standalone_mode=False)))
-
-
-def _complete_streams() -> None:
-    """Have the null device where a standard stream is closed, or the next file would be there."""
+def _open_standard_files() -> None:
+    """Open those that we were started without, or the next files would be taken for them."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - for good
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - until we end
+
+
+def main() -> NoReturn:
+    """Run the command line and exit."""
+    _open_standard_files()
+    sys.exit(report(lambda: cli.main(standalone_mode=False)))

@@ -185,6 +185,15 @@ class Documents:
         with self._lock:
             self._remove(ref, published)
 
+    def became(self, draft: Ref) -> None:
+        """A draft is published: of what is above it, the registry's documents count."""
+        for above in draft.ancestors():
+            for name in (*self._registry.traits.documents_of(above), COMPLAINT):
+                ref = above.child(name)
+                with self._lock:
+                    if ref not in self._editors and self._staging.holds(ref):
+                        self._remove(ref, [])
+
     def _text(self, ref: Ref) -> bytes:
         for document in self._registry.documents(ref.parent):
             if document.name == ref.name:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from modelfs.errors import InvalidName
 from modelfs.fs.tree import LATEST
-from modelfs.model import RESERVED
+from modelfs.model import NOTES, RESERVED
 from modelfs.refs import Ref, is_never_a_slug, name_fault
 
 
@@ -36,6 +36,8 @@ def check_file(path: str, *, is_in_draft: bool) -> None:
     """Raises InvalidName for what no file can be called."""
     if is_in_draft and path.split("/", 1)[0] == RESERVED:
         raise InvalidName(f"the name {RESERVED} is ours")
+    if not is_in_draft and path == NOTES:
+        raise InvalidName("NOTES belong in the directory of a version, not beside it")
     if fault := name_fault(path.rpartition("/")[2]):
         raise InvalidName(f"not a name, {fault}")
 
