@@ -65,19 +65,6 @@ def test_a_daemon_has_let_go_of_its_terminal(shell: Shell, registry: Path) -> No
     assert os.readlink(f"/proc/{pid}/fd/2").startswith(str(shell.state))
 
 
-def test_a_mount_needs_no_standard_streams(shell: Shell, registry: Path) -> None:
-    before = ("sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh")
-    path = shell.folder / "mnt"
-    done = shell.run("mount", "--registry", f"local:{registry}", path, before=before)
-    assert (0, "", "") == (done.returncode, done.stdout, done.stderr)
-    assert CONTENT == (path / VERSION / "w").read_bytes()
-    done = shell.run("pull", path / VERSION, shell.folder / "plain", before=before)
-    assert 0 == done.returncode
-    assert CONTENT == (shell.folder / "plain" / "w").read_bytes()
-    assert 0 == shell.run("umount", path, before=before).returncode
-    assert not is_mounted(path)
-
-
 def test_the_kernel_is_told_who_mounts_and_how(shell: Shell, registry: Path) -> None:
     path = shell.mount(registry)
     (entry,) = [
