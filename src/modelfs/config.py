@@ -85,6 +85,7 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Config:
 
     Raises Usage for a value that makes no sense, naming where it came from.
     """
+    _require_home()
     settings = _from_file(environ)
     settings |= _from_environ(environ)
     settings |= {name: value for name, value in flags.items() if value not in (None, ())}
@@ -110,6 +111,16 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Config:
     if home := environ.get("HOME"):
         settings["home"] = Path(home)
     return Config(**settings, environ=MappingProxyType(dict(environ)))
+
+
+def _require_home() -> None:
+    """As in a container, where a number without an account runs programs, and sets no HOME."""
+    try:
+        platformdirs.user_config_path("modelfs")
+        Path.home()
+    except RuntimeError as exc:
+        hint = "set HOME to a directory of yours"
+        raise Usage(f"no home directory: user {os.geteuid()}", hint=hint) from exc
 
 
 def located(path: str | os.PathLike[str]) -> Path:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pwd
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -90,6 +92,18 @@ def test_a_bad_configuration_file_is_told(environ: dict[str, str], text: str) ->
 def test_a_named_configuration_file_must_be_there(tmp_path: Path) -> None:
     with pytest.raises(Usage, match="no such configuration file"):
         load({}, {"MODELFS_CONFIG": str(tmp_path / "none.toml")})
+
+
+def test_without_a_home_directory_one_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(uid: int) -> NoReturn:
+        raise KeyError(uid)
+
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(Usage, match=r"no home directory: user [0-9]+") as caught:
+        load({}, {})
+    assert "set HOME to a directory of yours" == caught.value.hint
 
 
 def test_how_to_verify_is_one_of_three_words() -> None:

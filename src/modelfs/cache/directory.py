@@ -57,7 +57,8 @@ class Directory:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             found = os.lstat(self.path)
         except OSError as exc:
-            raise NoSpace(f"no cache directory: {self.path}: {exc.strerror}") from exc
+            hint = "MODELFS_CACHE_DIR names another"
+            raise NoSpace(f"no cache directory: {self.path}: {exc.strerror}", hint=hint) from exc
         if not stat.S_ISDIR(found.st_mode):
             raise Forbidden(f"the cache directory is not a directory itself: {self.path}")
         if found.st_uid != os.geteuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):

@@ -356,6 +356,8 @@ def _see(log_file: Path) -> str:
 
 def log_to(log_file: Path | None, *, is_verbose: bool) -> None:
     """Send our log to a file that never grows beyond two of `_LOG_BYTES`, or to standard error."""
+    # A disk that takes no more lines is no reason for tracebacks in their place.
+    logging.raiseExceptions = False
     handler: logging.Handler
     if log_file is None:
         handler = logging.StreamHandler()
