@@ -48,9 +48,11 @@ LIMIT = 512
 _PATCHED = frozenset(
     {
         *(wire.Op.LOOKUP, wire.Op.GETATTR, wire.Op.OPEN, wire.Op.OPENDIR, wire.Op.CREATE),
-        *(wire.Op.MKDIR, wire.Op.READDIRPLUS, wire.Op.LINK),
+        *(wire.Op.MKDIR, wire.Op.READDIRPLUS, wire.Op.LINK, wire.Op.SETATTR),
     }
 )
+# Requests about what the kernel has just found by a name.
+_OF_FOUND = (wire.Op.OPEN, wire.Op.GETATTR, wire.Op.SETATTR)
 _OPENING = (wire.Op.OPEN, wire.Op.CREATE)
 _FINDING = (wire.Op.LOOKUP, wire.Op.MKDIR)
 # Requests that name more than the one thing they are about.
@@ -346,6 +348,9 @@ class SessionLoop:
             views = pieces(slices, count)
             if count == 1 and current.handle is None and self._is_nameless(views[0]):
                 return 0  # to be asked for again
+            if current.opcode in _OF_FOUND and wire.error(views[0]) == errno.ENOENT:
+                # Replaced since it was found: at this errno the kernel looks the name up again.
+                wire.fail(views[0], errno.ESTALE)
             if count == 2:
                 if current.opcode == wire.Op.LINK:
                     self._tell_outdated(current.linked)
