@@ -114,7 +114,11 @@ class Directory:
         return Space(found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize)
 
     def pin(self, key: str, who: str) -> None:
-        fd = os.open(self._pins / f"{key}@{who}", os.O_CREAT | os.O_WRONLY | FILE, 0o600)
+        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | FILE
+        try:
+            fd = os.open(self._pins / f"{key}@{who}", flags, 0o600)
+        except FileExistsError:
+            return  # another user's, it may be
         try:
             self.share(fd)
         finally:
