@@ -228,9 +228,9 @@ Kinds = Sequence[tuple[str, Save]]
 def points(kinds: Kinds, steps: Sequence[int], count: int) -> Iterator[tuple[str, Save, int]]:
     """What to publish, how, and at which of its steps to die.
 
-    `count` of each kind, or all its steps if these are fewer, spread over all, from the middle
-    outwards: it is there that the next mount takes its time. A kind's name has a place for a number,
-    from 1 to `count`.
+    `count` of each kind, or all its steps if these are fewer, spread over all of them, from the
+    middle outwards: it is there that the next mount takes its time. A kind's name has a place for
+    a number, from 1 to `count`.
     """
     for n in sorted(range(count), key=lambda n: abs(n - count // 2)):
         for (name, save), most in zip(kinds, steps, strict=True):
