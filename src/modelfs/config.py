@@ -6,6 +6,7 @@ here as values. Secrets are left out of the repr.
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -24,7 +25,7 @@ VERIFY = ("quick", "complete", "first")
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _UNITS |= {unit + "i": 1 << 10 * power for power, unit in enumerate("kmgt", start=1)}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?", re.IGNORECASE)
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*((?:[kmgt]i?)?)b?", re.IGNORECASE)
 _SIZES = ("cache_size", "cache_floor", "buffer_memory")
 _LEAST = f"{buffers.LEAST >> 20} MiB is the least"
 _NAMED = re.compile(r"([A-Za-z0-9][A-Za-z0-9_-]*)=(.+)", re.DOTALL)
@@ -84,6 +85,7 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Config:
 
     Raises Usage for a value that makes no sense, naming where it came from.
     """
+    _require_home()
     settings = _from_file(environ)
     settings |= _from_environ(environ)
     settings |= {name: value for name, value in flags.items() if value not in (None, ())}
@@ -99,7 +101,7 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Config:
         if name in settings:
             if not str(settings[name]):
                 raise Usage(f"the name is empty: {name.replace('_', '-')}")
-            settings[name] = Path(settings[name]).expanduser().absolute()
+            settings[name] = located(settings[name])
     if settings.get("buffer_memory", buffers.LEAST) < buffers.LEAST:
         raise Usage(f"too little memory for buffers: {settings['buffer_memory']}", hint=_LEAST)
     if settings.get("verify", VERIFY[0]) not in VERIFY:
@@ -109,6 +111,24 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Config:
     if home := environ.get("HOME"):
         settings["home"] = Path(home)
     return Config(**settings, environ=MappingProxyType(dict(environ)))
+
+
+def _require_home() -> None:
+    """As in a container, where a number without an account runs programs, and sets no HOME."""
+    try:
+        platformdirs.user_config_path("modelfs")
+        Path.home()
+    except RuntimeError as exc:
+        hint = "set HOME to a directory of yours"
+        raise Usage(f"no home directory: user {os.geteuid()}", hint=hint) from exc
+
+
+def located(path: str | os.PathLike[str]) -> Path:
+    """Where a path leads that a person wrote; Usage for the home of somebody who is not there."""
+    try:
+        return Path(path).expanduser().absolute()
+    except RuntimeError as exc:
+        raise Usage(f"there is no such home directory: {path}") from exc
 
 
 def parse_size(value: int | str) -> int:

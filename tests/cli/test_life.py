@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -123,6 +123,32 @@ def test_a_mountpoint_may_have_an_odd_name(shell: Shell, registry: Path) -> None
         done = shell.run("umount", "--", path)
         assert (0, "") == (done.returncode, done.stderr), name
         assert not path.is_mount()
+
+
+def test_a_full_disk_of_the_state_directory_is_said_in_a_sentence(
+    shell: Shell, registry: Path
+) -> None:
+    disk = shell.folder / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=64k,mode=700", "none", str(disk)]
+    if os.geteuid() or subprocess.run(command, check=False, timeout=20).returncode:
+        pytest.skip("only root can have a full disk here")
+    try:
+        with suppress(OSError), open(disk / "filler", "wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+        for name in ("log", "mounts"):
+            (disk / name).mkdir(mode=0o700)
+        path = shell.folder / "mnt"
+        words = ("mount", "--read-only", "--registry", f"local:{registry}", path)
+        done = shell.run(*words, MODELFS_STATE_DIR=str(disk))
+        assert 1 == done.returncode
+        assert "Traceback" not in done.stderr
+        assert f"modelfs: cannot write {disk}/mounts/" in done.stderr
+        assert "No space left on device" in done.stderr
+        assert not is_mounted(path)
+    finally:
+        subprocess.run(["umount", "--lazy", disk], check=True, timeout=20)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])

@@ -12,13 +12,16 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from mounting import Mounted
+from polling import wait_for
 from published import BASE
 from sims.content import BERT, plant
 
@@ -168,6 +171,42 @@ def test_a_rename_replaces(draft: Path) -> None:
         os.rename(draft / "a", draft / "b")
         assert "b" == file.read()  # of the file that was opened
     assert (["b"], "a") == (os.listdir(draft), (draft / "b").read_text())
+
+
+def test_who_opens_a_file_while_it_is_replaced_finds_the_old_or_the_new_one(draft: Path) -> None:
+    path, failures, is_over = draft / "f", list[str](), threading.Event()
+    path.write_text("0")
+    done = Counter[str]()
+
+    def use(kind: str, function: Callable[[], object]) -> None:
+        while not is_over.is_set():
+            try:
+                function()
+            except OSError as exc:
+                failures.append(f"{kind}: {exc}")
+            done[kind] += 1
+
+    uses = {
+        "reading": path.read_text,
+        "writing": lambda: path.open("a").close(),
+        "stat": path.stat,
+        "chmod": lambda: path.chmod(0o644),
+    }
+    users = [threading.Thread(target=use, args=item) for item in uses.items()]
+    for user in users:
+        user.start()
+    try:
+        for number in range(10):
+            (draft / "new").write_text(str(number))
+            os.rename(draft / "new", path)
+            before = done.copy()  # who was too late looks once more, and no more
+            wait_for(lambda before=before: all(done[kind] > before[kind] for kind in uses), 60.0)
+    finally:
+        is_over.set()
+        for user in users:
+            user.join(30)
+    assert [] == failures
+    assert "9" == path.read_text()
 
 
 def test_a_directory_is_renamed_with_what_is_in_it(draft: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pwd
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -54,7 +56,7 @@ def test_sizes_are_read_as_people_write_them(text: int | str, size: int) -> None
     assert size == parse_size(text)
 
 
-@pytest.mark.parametrize("text", ["", "GB", "-1", "5 parsecs", "1e9", "0x10"])
+@pytest.mark.parametrize("text", ["", "GB", "-1", "5 parsecs", "1e9", "0x10", "5i", "5 iB"])
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(Usage, match="not a size"):
         parse_size(text)
@@ -92,8 +94,26 @@ def test_a_named_configuration_file_must_be_there(tmp_path: Path) -> None:
         load({}, {"MODELFS_CONFIG": str(tmp_path / "none.toml")})
 
 
+def test_without_a_home_directory_one_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(uid: int) -> NoReturn:
+        raise KeyError(uid)
+
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(Usage, match=r"no home directory: user [0-9]+") as caught:
+        load({}, {})
+    assert "set HOME to a directory of yours" == caught.value.hint
+
+
 def test_how_to_verify_is_one_of_three_words() -> None:
     assert "quick" == load({}, {}).verify
     assert "first" == load({}, {"MODELFS_VERIFY": "first"}).verify
     with pytest.raises(Usage, match="not a way to verify: 'never'"):
         load({"verify": "never"}, {})
+
+
+@pytest.mark.parametrize("name", ["cache_dir", "state_dir", "token_file", "pin"])
+def test_the_home_of_somebody_who_is_not_there_is_told(name: str) -> None:
+    with pytest.raises(Usage, match="no such home directory: ~nobody-of-that-name/x"):
+        load({name: "~nobody-of-that-name/x"}, {})

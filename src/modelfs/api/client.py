@@ -24,7 +24,7 @@ from modelfs.api.progress import Tell
 from modelfs.api.targets import converted, write
 from modelfs.assemble import Access, access
 from modelfs.cache.crew import Crew
-from modelfs.config import Config, load, parse_registries
+from modelfs.config import Config, load, located, parse_registries
 from modelfs.errors import InvalidName, NotFound, Unavailable, Unsupported, WrongState
 from modelfs.fs.folder import Folder
 from modelfs.model import Account, Document, Item, Manifest, Page, Query, Traits
@@ -222,7 +222,7 @@ class Client:
         version = places.version_of(registry, ref)
         manifest = registry.manifest(version)
         wanted = places.chosen(version, manifest, files, patterns)
-        target = Path(directory).expanduser().absolute()
+        target = located(directory)
         with converted(str(target)):
             target.mkdir(parents=True, exist_ok=True)
         if not registry.traits.has_files:
@@ -290,7 +290,7 @@ class Client:
         ref = places.instance_of(registry, ref)
         if directories not in ("tree", "skip"):
             raise InvalidName(f"not a way to treat folders: {directories!r}")
-        directory = Path(folder).expanduser().absolute()
+        directory = located(folder)
         if not directory.is_dir():
             raise NotFound(f"no such folder: {directory}")
         material = Folder(
@@ -375,7 +375,7 @@ def _with(config: Config, flags: Mapping[str, Any]) -> Config:
         given["registries"] = parse_registries(given["registries"])
     for name in ("cache_dir", "token_file"):
         if name in given:
-            given[name] = Path(given[name]).expanduser().absolute()
+            given[name] = located(given[name])
     return replace(config, **given)
 
 

@@ -186,6 +186,9 @@ class Binder:
         except BaseException:
             _close(body)
             raise
+        if content.backing is not None:
+            # Who is served with what is here may look at once where it is.
+            name.content = content
         # Those that wait now share the fate of this request.
         waiting = name.take_waiting()
         unclaimed = [(each, self._fetcher.enlist(content, each)) for each in waiting]

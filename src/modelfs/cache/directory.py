@@ -57,7 +57,8 @@ class Directory:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             found = os.lstat(self.path)
         except OSError as exc:
-            raise NoSpace(f"no cache directory: {self.path}: {exc.strerror}") from exc
+            hint = "MODELFS_CACHE_DIR names another"
+            raise NoSpace(f"no cache directory: {self.path}: {exc.strerror}", hint=hint) from exc
         if not stat.S_ISDIR(found.st_mode):
             raise Forbidden(f"the cache directory is not a directory itself: {self.path}")
         if found.st_uid != os.geteuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
@@ -113,7 +114,11 @@ class Directory:
         return Space(found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize)
 
     def pin(self, key: str, who: str) -> None:
-        fd = os.open(self._pins / f"{key}@{who}", os.O_CREAT | os.O_WRONLY | FILE, 0o600)
+        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | FILE
+        try:
+            fd = os.open(self._pins / f"{key}@{who}", flags, 0o600)
+        except FileExistsError:
+            return  # another user's, it may be
         try:
             self.share(fd)
         finally:

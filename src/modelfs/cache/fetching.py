@@ -113,6 +113,7 @@ class Fetcher:
                 self._delivery.divert(content, content.give_up(None, range(job.first, job.stop)))
                 return
             if backing.is_whole:  # found finished, after somebody has begun to wait
+                on_taken()
                 self._delivery.serve(content, backing, content.accept(backing))
                 return
             first, stop, stretch = job.first, job.stop, job.stretch

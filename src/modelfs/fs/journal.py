@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from modelfs.errors import WrongState
+from modelfs.errors import InvalidName, WrongState
 from modelfs.model import Digests, Document, Part
 from modelfs.refs import Ref
 
@@ -169,7 +169,7 @@ class Journal:
                 archive=_item(archive) if archive else None,
                 is_plain=value.get("is_plain", False),
             )
-        except (KeyError, TypeError, ValueError):
+        except (AttributeError, KeyError, TypeError, ValueError, InvalidName):
             return cls()
 
 

@@ -18,6 +18,7 @@ import hashlib
 import json
 import os
 import re
+import stat
 import threading
 import time
 from collections.abc import Iterator
@@ -93,7 +94,13 @@ class Staging:
         return ref in self._local
 
     def is_directory(self, ref: Ref) -> bool:
-        return ref in self._local and os.path.isdir(self.where(ref))
+        """True for a directory of ours. What a link leads to is somebody else's."""
+        if ref not in self._local:
+            return False
+        try:
+            return stat.S_ISDIR(os.lstat(self.where(ref)).st_mode)
+        except OSError:
+            return False
 
     def is_draft(self, ref: Ref) -> bool:
         return ref.depth == self._depth and self.is_directory(ref)
@@ -246,6 +253,9 @@ def sync_directory(path: Path) -> None:
 
 def remove_tree(path: Path) -> None:
     """Remove a directory and all in it, however deep: without recursion, following no link."""
+    if path.is_symlink():
+        path.unlink()
+        return
     pending = [path]
     while pending:
         directory = pending[-1]
@@ -261,7 +271,7 @@ def remove_tree(path: Path) -> None:
         if below:
             pending += below
             continue
-        if directory.is_dir() and not directory.is_symlink():
+        if directory.is_dir():
             directory.rmdir()
         pending.pop()
 

@@ -32,7 +32,8 @@ def _make(kind: str, path: Path, *, is_shareable: bool) -> None:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = os.lstat(path)
     except OSError as exc:
-        raise Error(f"cannot make the {kind} directory {path}: {exc.strerror}") from exc
+        hint = f"MODELFS_{kind.upper()}_DIR names another"
+        raise Error(f"cannot make the {kind} directory {path}: {exc.strerror}", hint=hint) from exc
     if not stat.S_ISDIR(found.st_mode):
         hint = f"name what it leads to: {os.path.realpath(path)}"
         raise Forbidden(f"the {kind} directory is a symbolic link: {path}", hint=hint)

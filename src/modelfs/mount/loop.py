@@ -48,9 +48,11 @@ LIMIT = 512
 _PATCHED = frozenset(
     {
         *(wire.Op.LOOKUP, wire.Op.GETATTR, wire.Op.OPEN, wire.Op.OPENDIR, wire.Op.CREATE),
-        *(wire.Op.MKDIR, wire.Op.READDIRPLUS, wire.Op.LINK),
+        *(wire.Op.MKDIR, wire.Op.READDIRPLUS, wire.Op.LINK, wire.Op.SETATTR),
     }
 )
+# Requests about what the kernel has just found by a name.
+_OF_FOUND = (wire.Op.OPEN, wire.Op.GETATTR, wire.Op.SETATTR)
 _OPENING = (wire.Op.OPEN, wire.Op.CREATE)
 _FINDING = (wire.Op.LOOKUP, wire.Op.MKDIR)
 # Requests that name more than the one thing they are about.
@@ -188,7 +190,13 @@ class SessionLoop:
         with self._lock:
             self._threads += 1
             number = self._threads
-        threading.Thread(target=self._serve, name=f"fuse-{number}", daemon=True).start()
+        try:
+            threading.Thread(target=self._serve, name=f"fuse-{number}", daemon=True).start()
+        except RuntimeError as exc:  # too many for the system; those there are go on
+            log.debug("no thread more for requests: %s", exc)
+            with self._lock:
+                self._serving -= 1
+                self._threads -= 1
 
     def _serve(self) -> None:
         try:
@@ -346,6 +354,9 @@ class SessionLoop:
             views = pieces(slices, count)
             if count == 1 and current.handle is None and self._is_nameless(views[0]):
                 return 0  # to be asked for again
+            if current.opcode in _OF_FOUND and wire.error(views[0]) == errno.ENOENT:
+                # Replaced since it was found: at this errno the kernel looks the name up again.
+                wire.fail(views[0], errno.ESTALE)
             if count == 2:
                 if current.opcode == wire.Op.LINK:
                     self._tell_outdated(current.linked)
@@ -359,16 +370,17 @@ class SessionLoop:
                     wire.patch(current.opcode, views[1], current.reply)
                 if current.opcode == wire.Op.READDIRPLUS:
                     views = wire.widened(current.unique, views[1])
+        except Exception:
+            # ctypes would drop it, and with it the answer: the caller would wait for ever.
+            log.exception("an answer could not be made")
+            failure = wire.OUT_HEADER.pack(wire.OUT_HEADER.size, -errno.EIO, current.unique)
+            views = [memoryview(failure)]
+        try:
             os.writev(self.fd, views)
         except OSError as exc:
             if opened is not None:
                 self._released(*opened)
             return -(exc.errno or errno.EIO)  # ENOENT: interrupted meanwhile, libfuse knows
-        except Exception:
-            # ctypes would drop it, and with it the answer: the caller would wait for ever.
-            log.exception("an answer could not be made")
-            failure = wire.OUT_HEADER.pack(wire.OUT_HEADER.size, -errno.EIO, current.unique)
-            os.write(self.fd, failure)
         return 0
 
     def _tell_outdated(self, node: int) -> None:

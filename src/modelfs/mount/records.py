@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from modelfs.errors import Error
+from modelfs.fs import processes
 from modelfs.mount import mountpoint
 from modelfs.mount.keeping import open_private
 
@@ -46,7 +48,7 @@ class Serving:
     @property
     def is_alive(self) -> bool:
         """True if the mount is there and its process too. Asks the kernel, not the daemon."""
-        return mountpoint.is_alive(self.pid) and mountpoint.is_ours(self.mountpoint)
+        return processes.is_alive(self.pid) and mountpoint.is_ours(self.mountpoint)
 
 
 def name_of(path: Path) -> str:
@@ -63,7 +65,6 @@ class Record:
 
     def write(self, registries: Sequence[Shown], log: Path | None) -> None:
         """Note that this process serves them, and where it logs."""
-        self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         value = {
             "pid": os.getpid(),
             "mountpoint": str(self._path),
@@ -72,10 +73,15 @@ class Record:
             "log": str(log) if log else None,
         }
         temporary = self._file.with_suffix(f".{os.getpid()}")
-        temporary.unlink(missing_ok=True)
-        with open(temporary, "x", opener=open_private) as file:
-            json.dump(value, file)
-        temporary.replace(self._file)
+        try:
+            self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            temporary.unlink(missing_ok=True)
+            with open(temporary, "x", opener=open_private) as file:
+                json.dump(value, file)
+            temporary.replace(self._file)
+        except OSError as exc:
+            temporary.unlink(missing_ok=True)
+            raise Error(f"cannot write {self._file}: {exc.strerror}") from exc
 
     def remove(self, pid: int | None) -> None:
         """Remove what `pid` noted; what another mount there has noted since stays."""

@@ -38,6 +38,7 @@ class Op(enum.IntEnum):
     LOOKUP = 1
     FORGET = 2
     GETATTR = 3
+    SETATTR = 4
     MKDIR = 9
     RENAME = 12
     LINK = 13
@@ -315,6 +316,12 @@ def released(buffer: bytes | bytearray | memoryview) -> int:
 def error(header: memoryview) -> int:
     """The errno of an answer, 0 for success."""
     return -int(OUT_HEADER.unpack_from(header)[1])
+
+
+def fail(header: memoryview, number: int) -> None:
+    """Let an answer that is an error be another one."""
+    length, _, unique = OUT_HEADER.unpack_from(header)
+    OUT_HEADER.pack_into(header, 0, length, -number, unique)
 
 
 def name_handle(buffer: bytearray | memoryview, handle: int) -> None:

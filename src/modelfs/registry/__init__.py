@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from modelfs.config import Config
+from modelfs.config import Config, located
 from modelfs.errors import Usage
 from modelfs.registry.base import Registry
 
@@ -33,7 +33,7 @@ def open_registry(spec: str, config: Config) -> Registry:
     if kind in ("wriftai+http", "wriftai+https") and separator:
         return _other_wriftai(spec, config)
     if kind == "local" and rest:
-        return _local(Path(rest).expanduser().absolute(), config)
+        return _local(located(rest), config)
     raise Usage(f"not a registry: {spec!r}", hint=f"possible are {_POSSIBLE}")
 
 

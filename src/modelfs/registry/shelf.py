@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ from modelfs.refs import Ref
 
 log = logging.getLogger(__name__)
 
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 # The document that says whose shelf it is; directories are named by hashes.
 _OWNER = "registry"
@@ -114,17 +116,39 @@ class Shelf:
         checksum = hashlib.sha256(content).hexdigest().encode()
         path = self._path(kind, ref)
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            mode = self._make(path.parent)
             descriptor, temporary = tempfile.mkstemp(prefix=".new-", dir=path.parent)
             try:
                 with os.fdopen(descriptor, "wb") as file:
                     file.write(checksum + b"\n" + content)
+                    if mode & _OTHERS_WRITE:
+                        os.fchmod(file.fileno(), mode & 0o666)
                 os.replace(temporary, path)
             except BaseException:
                 os.unlink(temporary)
                 raise
         except OSError as exc:
             log.info("the metadata cache keeps nothing now: %s", exc)
+
+    def _make(self, directory: Path) -> int:
+        """Make what is missing down to `directory`, as open to others as all shelves are; its mode.
+
+        They are for us alone, unless somebody has made their directory for a group.
+        """
+        shelves = self._directory.parent
+        try:
+            mode = stat.S_IMODE(shelves.stat().st_mode) & 0o2777
+        except FileNotFoundError:
+            mode = 0o700
+        if directory != shelves and not directory.is_dir():
+            self._make(directory.parent)
+        try:
+            directory.mkdir(mode=0o700, parents=True)
+            if mode & _OTHERS_WRITE:
+                directory.chmod(mode)
+        except FileExistsError:
+            pass
+        return mode
 
     def discard(self, kind: str, ref: Ref) -> None:
         """Forget one document."""

@@ -139,7 +139,9 @@ def parse_time(text: str) -> float:
     """Seconds since the epoch of `2024-01-02`, `2024-01-02T00:00:00.000Z` and the like."""
     try:
         moment = datetime.fromisoformat(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        datetime.fromtimestamp(seconds, UTC)  # as every reply that tells it writes it
+        return seconds
     except (ValueError, OverflowError) as exc:
         raise InvalidName(f"not a date or time: {text!r}") from exc
 

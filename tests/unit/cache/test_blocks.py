@@ -113,6 +113,28 @@ def test_two_names_of_the_same_bytes_are_fetched_once(cache: BlockCache) -> None
     assert 1 == cache.usage().files
 
 
+@pytest.mark.parametrize("is_open", [False, True])
+def test_who_gets_bytes_that_are_here_by_another_name_finds_them_here(
+    make_cache, is_open: bool
+) -> None:
+    data = content(3 * BLOCK, 7)
+    source = FakeSource(data, digests(data, "md5"))
+    before = make_cache()
+    with before.open("one", len(data), Digests(), source) as file:
+        assert data == read(file, 0, len(data))
+        wait_for(lambda: file.is_verified)
+        if not is_open:
+            before.stop()
+        cache = before if is_open else make_cache()
+        with cache.open("two", len(data), Digests(), source) as other:
+            found: list[int | None] = []
+            answer = other.fetch(0, BLOCK)
+            answer.add_done_callback(lambda _: found.append(other.readable_fd(0, BLOCK)))
+            assert data[:BLOCK] == answer.result(10)
+            wait_for(lambda: bool(found))
+            assert found[0] is not None
+
+
 def test_a_digest_learned_once_is_known_after_a_restart(make_cache) -> None:
     data = content(2 * BLOCK)
     source = FakeSource(data, digests(data, "md5"))

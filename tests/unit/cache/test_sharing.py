@@ -10,6 +10,7 @@ import pytest
 
 from cache_sources import FakeSource, content, digests
 from modelfs.cache import BlockCache
+from modelfs.cache.directory import Directory
 from modelfs.errors import Forbidden, NoSpace
 
 WAIT = 10.0
@@ -52,6 +53,27 @@ def test_a_directory_for_a_group_makes_files_for_the_group(
     directory.chmod(mode)
     use(make_cache())
     assert ({files}, {mode}) == modes(directory)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="being another user needs root")
+def test_what_another_user_has_pinned_can_be_pinned(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory.mkdir()
+    shared = Directory(directory)
+    shared.prepare()
+    shared.pin("key", "who")
+    (pin,) = (directory / "pins").iterdir()
+    os.chown(pin, 65534, 65534)
+    directory.chmod(0o777)
+    (directory / "pins").chmod(0o777)
+    monkeypatch.chdir(directory)
+    os.seteuid(65533)
+    try:
+        Directory(Path()).pin("key", "who")
+    finally:
+        os.seteuid(0)
+    assert frozenset({"key"}) == shared.pinned()
 
 
 def test_a_link_is_not_a_cache_directory(make_cache, directory: Path, tmp_path: Path) -> None:

@@ -54,3 +54,22 @@ def test_a_draft_that_another_version_is_publishing_is_told_and_not_discarded(
     with pytest.raises(WrongState, match="another version of modelfs"):
         area.discard(DRAFT)
     assert theirs == staging.read_journal(DRAFT)
+
+
+def test_what_a_link_beside_the_versions_leads_to_is_no_draft_and_stays(tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir(mode=0o755)
+    (theirs / "weights.bin").write_bytes(b"w")
+    staging = Staging(tmp_path / "drafts/ab", 3)
+    staging.start()
+    staging.make(DRAFT.parent)
+    link = DRAFT.parent.child("run-42")
+    staging.path(link).symlink_to(theirs)
+    staging.note(link)
+    assert [] == staging.drafts()
+    (tmp_path / "drafts/ab/trash/1").symlink_to(theirs)  # as a crash leaves it
+    staging.stop()
+    staging.start()
+    staging.stop()
+    assert [] == list((tmp_path / "drafts/ab/trash").iterdir())
+    assert (b"w", 0o755) == ((theirs / "weights.bin").read_bytes(), theirs.stat().st_mode & 0o777)

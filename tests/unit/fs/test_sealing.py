@@ -153,6 +153,12 @@ def test_what_is_no_journal_is_an_empty_one(value: dict[str, object]) -> None:
     assert Journal() == Journal.load(value)
 
 
+@pytest.mark.parametrize("field", sorted(Journal().dump().keys() - {"format"}))
+@pytest.mark.parametrize("value", [None, 5, "a//b", [], ["x"], {"a": 1}])
+def test_a_journal_with_a_damaged_field_is_read(field: str, value: object) -> None:
+    assert isinstance(Journal.load(Journal().dump() | {field: value}), Journal)
+
+
 @pytest.mark.parametrize("layout", [0, 3, "1", None])
 def test_a_journal_of_another_version_is_not_taken_for_none(layout: object) -> None:
     with pytest.raises(WrongState, match="another version of modelfs"):

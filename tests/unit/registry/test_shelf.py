@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import threading
 from pathlib import Path
 
@@ -26,6 +28,28 @@ def test_a_document_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert VALUE == Shelf(tmp_path).read("children", REF)
     assert None is Shelf(tmp_path).read("stat", REF)
     assert None is Shelf(tmp_path).read("children", REF.parent)
+
+
+@pytest.mark.parametrize(
+    ("mode", "directories", "files"),
+    [(0o2775, 0o2775, 0o664), (0o770, 0o770, 0o660), (0o755, 0o700, 0o600), (None, 0o700, 0o600)],
+)
+def test_a_shelf_for_a_group_has_documents_for_the_group(
+    tmp_path: Path, mode: int | None, directories: int, files: int
+) -> None:
+    top = tmp_path / "metadata"
+    if mode is not None:
+        top.mkdir()
+        top.chmod(mode)
+    before = os.umask(0o027)
+    try:
+        shelf_for(tmp_path, "a registry").write("children", REF, VALUE)
+    finally:
+        os.umask(before)
+    found = [path.stat().st_mode for path in top.rglob("*")]
+    assert 5 == len(found)
+    assert {directories} == {stat.S_IMODE(each) for each in found if stat.S_ISDIR(each)}
+    assert {files} == {stat.S_IMODE(each) for each in found if stat.S_ISREG(each)}
 
 
 def test_a_damaged_document_is_absent(tmp_path: Path) -> None:

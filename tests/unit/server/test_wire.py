@@ -92,6 +92,11 @@ def test_a_time_goes_in_and_out(text: str) -> None:
     assert "2024-01-02T00:00:00.000Z" == time_text(parse_time(text))
 
 
-def test_a_time_that_is_none_is_refused() -> None:
-    with pytest.raises(InvalidName, match="yesterday"):
-        parse_time("yesterday")
+@pytest.mark.parametrize(
+    "text",
+    # The last ones are moments that no answer could write down, in UTC.
+    ["yesterday", "9999-12-31T23:59:59-12:00", "0001-01-01T00:00+01", "9999-12-31T23:59:59.999999"],
+)
+def test_a_time_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(InvalidName, match="not a date or time"):
+        parse_time(text)
