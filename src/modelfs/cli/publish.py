@@ -82,13 +82,14 @@ def publish_draft(draft: Path, *, is_waiting: bool, is_quiet: bool) -> None:
 
 
 def _write_notes(draft: Path, notes: str) -> None:
+    text = os.fsencode(notes)
     try:
-        os.setxattr(draft, asking.NOTE, notes.encode())
+        os.setxattr(draft, asking.NOTE, text)
     except OSError as exc:
         if exc.errno == errno.EBUSY:
             raise WrongState(f"it is being published, its notes are fixed: {draft}") from exc
         if exc.errno in (errno.E2BIG, errno.ENOSPC, errno.ERANGE):
-            raise Error(f"too long for notes: {wording.size(len(notes.encode()))}") from exc
+            raise Error(f"too long for notes: {wording.size(len(text))}") from exc
         raise
 
 

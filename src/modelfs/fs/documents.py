@@ -102,12 +102,12 @@ class Documents:
             return
         try:
             text = self._text(ref)
-        except Error:
+            with self._lock:
+                if not self._staging.holds(ref):
+                    self._write(ref, text)
+        except (Error, OSError):
             self.end(ref)
             raise
-        with self._lock:
-            if not self._staging.holds(ref):
-                self._write(ref, text)
 
     def end(self, ref: Ref) -> None:
         """Who edited it does so no more; of what is published the registry's text counts again."""

@@ -106,7 +106,8 @@ class Folder:
         documents = found.documents
         if self._notes and NOTES in self._own:
             others = tuple(document for document in documents if document.name != NOTES)
-            documents = (*others, Document(NOTES, f"{self._notes}\n".encode()))
+            text = f"{self._notes}\n".encode(errors="surrogatepass")  # what is no text is refused
+            documents = (*others, Document(NOTES, text))
         return Survey(found.items, documents, found.ignored)
 
     def _is_left_out(self, path: str, is_directory: bool) -> bool:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
+from modelfs.cache.directory import entries
 from modelfs.errors import (
     DeadlinePassed,
     Exists,
@@ -93,12 +94,7 @@ class Local:
 
     def listing(self, ref: Ref, path: str = "") -> Iterator[Listed]:
         """What the local directory lists; nothing if there is none."""
-        try:
-            with os.scandir(self.path(ref, path)) as entries:
-                found = [(entry.name, entry.stat(follow_symlinks=False)) for entry in entries]
-        except FileNotFoundError:
-            return
-        for name, status in found:
+        for name, status in entries(self.path(ref, path)):
             yield name, status.st_mode, ino(status)
 
     def getxattr(self, ref: Ref, path: str, name: str) -> bytes:
@@ -205,12 +201,14 @@ class Local:
     def _rename_level(self, old: Ref, new: Ref, path: str) -> None:
         if path or new.depth != old.depth:
             raise InvalidName(f"a directory of one level cannot become one of another: {new}")
-        if self._is_version(old):
-            self.publisher.check_writable(old)
+        drafts = [ref for ref in self._staging.drafts() if ref.parts[: old.depth] == old.parts]
+        for draft in drafts:
+            self.publisher.check_writable(draft)
         self._check_new(new)
         if new.parent != old.parent:
             raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
-        self.publisher.renamed(old, new)
+        for draft in drafts:
+            self.publisher.renamed(draft, Ref(new.parts + draft.parts[old.depth :]))
         os.rename(self.path(old), self.path(new))
         self._staging.moved(old, new)
 

@@ -197,17 +197,16 @@ class Publisher:
 
     def renamed(self, old: Ref, new: Ref) -> None:
         """The draft `old` is going to be called `new`."""
+        self.check_writable(old)  # else its journal is the attempt's
         journal = self._staging.read_journal(old)
         if journal:
             self._staging.write_journal(new, journal)
             self._staging.write_journal(old, {})
         with self._changed:
-            record = self._record(old)
-            if record.draft.is_frozen:
+            if self._record(old).draft.is_frozen:
                 raise WrongState(f"{old} is being published")
-            del self._records[old]
+            record = self._records[new] = self._records.pop(old)
             record.draft = replace(record.draft, ref=new)
-            self._records[new] = record
 
     def cancel(self, ref: Ref) -> None:
         """Do not publish the draft; WrongState once the version may have been asked for."""

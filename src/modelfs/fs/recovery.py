@@ -36,6 +36,9 @@ def remembered(staging: Staging, ref: Ref) -> Journal:
         receipts.tell_failure(staging.path(ref), reason)
         journal.phase, journal.reason = Phase.FAILED, reason
         if is_ours:
-            staging.write_journal(ref, journal.dump())
+            try:
+                staging.write_journal(ref, journal.dump())
+            except OSError as exc:  # a full disk, on which drafts can be read, and removed
+                log.info("%s: its journal cannot be written: %s", ref, exc)
         log.warning("%s was not published: %s", ref, reason)
     return journal

@@ -91,15 +91,12 @@ class Answers(threading.local):
 
     def _opened(self) -> tuple[int, int] | None:
         if self._pipe is None and self._is_possible:
-            source, sink = os.pipe()
             try:
-                fcntl.fcntl(sink, fcntl.F_SETPIPE_SZ, _PIPE)
+                self._pipe = os.pipe()
+                fcntl.fcntl(self._pipe[1], fcntl.F_SETPIPE_SZ, _PIPE)
             except OSError:
-                os.close(source)
-                os.close(sink)
-                self._is_possible = False  # this user has all the pipes that he may have
-            else:
-                self._pipe = source, sink
+                self.close()
+                self._is_possible = False  # there are as many as this user may have, or we
         return self._pipe
 
     def close(self) -> None:

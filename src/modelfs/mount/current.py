@@ -22,6 +22,8 @@ class Current(threading.local):
     reply: wire.Reply | None = None
     # Of the open file that a GETATTR is about, once it turned out to have no name any more.
     handle: int | None = None
+    # What a LINK gives another name.
+    linked: int = 0
     # Where this thread's requests are.
     pages: mmap.mmap | None = None
 

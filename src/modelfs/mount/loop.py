@@ -190,7 +190,13 @@ class SessionLoop:
         with self._lock:
             self._threads += 1
             number = self._threads
-        threading.Thread(target=self._serve, name=f"fuse-{number}", daemon=True).start()
+        try:
+            threading.Thread(target=self._serve, name=f"fuse-{number}", daemon=True).start()
+        except RuntimeError as exc:  # too many for the system; those there are go on
+            log.debug("no thread more for requests: %s", exc)
+            with self._lock:
+                self._serving -= 1
+                self._threads -= 1
 
     def _serve(self) -> None:
         try:
@@ -364,16 +370,17 @@ class SessionLoop:
                     wire.patch(current.opcode, views[1], current.reply)
                 if current.opcode == wire.Op.READDIRPLUS:
                     views = wire.widened(current.unique, views[1])
+        except Exception:
+            # ctypes would drop it, and with it the answer: the caller would wait for ever.
+            log.exception("an answer could not be made")
+            failure = wire.OUT_HEADER.pack(wire.OUT_HEADER.size, -errno.EIO, current.unique)
+            views = [memoryview(failure)]
+        try:
             os.writev(self.fd, views)
         except OSError as exc:
             if opened is not None:
                 self._released(*opened)
             return -(exc.errno or errno.EIO)  # ENOENT: interrupted meanwhile, libfuse knows
-        except Exception:
-            # ctypes would drop it, and with it the answer: the caller would wait for ever.
-            log.exception("an answer could not be made")
-            failure = wire.OUT_HEADER.pack(wire.OUT_HEADER.size, -errno.EIO, current.unique)
-            os.write(self.fd, failure)
         return 0
 
     def _tell_outdated(self, node: int) -> None:

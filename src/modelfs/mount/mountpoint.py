@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from modelfs.errors import Error, Usage
+from modelfs.fs import processes
 from modelfs.mount import watchdog
 
 log = logging.getLogger(__name__)
@@ -94,6 +95,7 @@ def unmount(path: Path, *, is_lazy: bool = False) -> None:
             env={},
             capture_output=True,
             text=True,
+            errors="replace",
             timeout=_DEADLINE,
         )
     except subprocess.TimeoutExpired as exc:
@@ -123,25 +125,10 @@ def record(path: Path) -> str:
 def wait_until_gone(path: Path, pid: int | None) -> None:
     """Wait until nothing of ours is mounted at `path` and the daemon `pid` has ended."""
     end = time.monotonic() + _DEADLINE
-    while is_ours(path) or (pid is not None and is_alive(pid)):
+    while is_ours(path) or (pid is not None and processes.is_alive(pid)):
         if time.monotonic() > end:
             raise Error(f"the daemon of {path} has not ended: pid {pid}")
         time.sleep(_INTERVAL)
-
-
-def is_alive(pid: int) -> bool:
-    """True if there is such a process."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    try:  # a zombie is no daemon, its parent just has not looked
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
 
 
 def read_ahead(path: Path, size: int) -> None:

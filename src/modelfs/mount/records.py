@@ -15,6 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from modelfs.errors import Error
+from modelfs.fs import processes
 from modelfs.mount import mountpoint
 from modelfs.mount.keeping import open_private
 
@@ -47,7 +48,7 @@ class Serving:
     @property
     def is_alive(self) -> bool:
         """True if the mount is there and its process too. Asks the kernel, not the daemon."""
-        return mountpoint.is_alive(self.pid) and mountpoint.is_ours(self.mountpoint)
+        return processes.is_alive(self.pid) and mountpoint.is_ours(self.mountpoint)
 
 
 def name_of(path: Path) -> str:

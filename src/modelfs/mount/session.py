@@ -21,6 +21,7 @@ from modelfs.assemble import Parts, assemble
 from modelfs.cache.blockmap import BLOCK
 from modelfs.config import Config
 from modelfs.errors import Error, Usage
+from modelfs.fs import processes
 from modelfs.mount import allocator, binding, keeping, mountpoint
 from modelfs.mount.changes import Changes
 from modelfs.mount.heart import Heart, Pulse
@@ -275,7 +276,7 @@ def end(path: Path, state_dir: Path, *, is_lazy: bool) -> None:
     mountpoint.unmount(path, is_lazy=is_lazy)
     if not is_lazy:
         mountpoint.wait_until_gone(path, pid)
-    if pid is None or not mountpoint.is_alive(pid):
+    if pid is None or not processes.is_alive(pid):
         record.remove(pid)  # it was killed, and could not
 
 
@@ -283,7 +284,7 @@ def forget(path: Path, state_dir: Path) -> bool:
     """Remove the note of a mount that was killed and is gone; true if there was one."""
     record = Record(state_dir, path)
     pid = record.pid()
-    if pid is None or mountpoint.is_alive(pid):
+    if pid is None or processes.is_alive(pid):
         return False
     record.remove(pid)
     return True

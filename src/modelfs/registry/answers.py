@@ -54,7 +54,7 @@ class Answer:
             if self._clock() > deadline:
                 raise DeadlinePassed(f"{self.host} did not finish its answer in time")
         promised = self.headers.get("Content-Length", "")
-        if promised.isdigit() and len(content) < int(promised):
+        if promised.isascii() and promised.isdigit() and len(content) < int(promised):
             raise Unavailable(f"the answer of {self.host} ended early")
         return bytes(content)
 

@@ -197,6 +197,8 @@ def test_what_cannot_be_published_is_refused_before_anything_is_sent(
     (tmp_path / "empty").mkdir()
     with pytest.raises(InvalidName, match="nothing to publish"):
         client.publish(tmp_path / "empty", INSTANCE)
+    with pytest.raises(InvalidName, match="NOTES is not a text in UTF-8"):
+        client.publish(folder, INSTANCE, notes=os.fsdecode(b"caf\xe9"))
     for where in ("nowhere", "."):
         (folder / "link").symlink_to(where)
         with pytest.raises(InvalidName, match="link"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import threading
@@ -613,6 +614,26 @@ def test_a_copy_that_the_end_of_the_mount_cut_is_not_published(make_studio: Make
     again = make_studio()
     assert State.FAILED is again.state()
     assert "still being copied" in again.staging.path(DRAFT, FAILURE).read_text()
+    again.publish()
+    assert_published(again)
+
+
+@pytest.mark.expect_warnings("while files were still being copied")
+def test_drafts_are_there_also_where_the_disk_takes_no_journal(
+    make_studio: MakeStudio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(fd: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    studio = make_studio(settle=1000.0)
+    studio.fill()
+    assert studio.publisher.noted(DRAFT, WRITER) is None
+    wait_for(lambda: studio.staging.read_journal(DRAFT), WAIT)
+    studio.stop()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        again = make_studio()
+    assert State.FAILED is again.state()
     again.publish()
     assert_published(again)
 

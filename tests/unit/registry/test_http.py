@@ -493,6 +493,7 @@ def test_retries_end(serve):
         (reply(200, faults.HTML), errors.Unavailable, "web page"),
         (reply(200, b"{}", content_encoding="gzip"), errors.Corrupt, "compressed"),
         ([head(200, {"Content-Length": "9"}) + b"{}", DROP], errors.Unavailable, "early|lost"),
+        ([head(200, {"Content-Length": "²"}) + b"[]", DROP], errors.Error, "not a JSON|lost"),
     ],
 )
 def test_an_answer_that_is_none_is_told(serve, script, kind, message):
