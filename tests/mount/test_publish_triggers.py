@@ -186,6 +186,26 @@ def test_who_is_in_the_draft_is_in_the_version(desk: Desk) -> None:
     desk.check(draft)
 
 
+# What is beside NOTES when they are closed or renamed, and goes only after that.
+SAVING = {
+    "emacs": f"ln -s me@host.1:2 .#NOTES; echo '{WORDS}' > NOTES; rm -f .#NOTES",
+    "kate": f"echo x > .NOTES.kate-swp; sh -c \"echo '{WORDS}' > NOTES.a\"; mv NOTES.a NOTES;"
+    " rm -f .NOTES.kate-swp",
+    "an IDE": f"touch NOTES; echo '{WORDS}' > NOTES___jb_tmp___; mv NOTES NOTES___jb_old___;"
+    " mv NOTES___jb_tmp___ NOTES; rm -f NOTES___jb_old___",
+}
+
+
+@pytest.mark.parametrize("script", SAVING.values(), ids=SAVING)
+def test_notes_are_published_while_an_editor_has_its_own_files_there(
+    desk: Desk, script: str
+) -> None:
+    draft = desk.draft()
+    desk.run("sh", "-ec", script, cwd=draft)
+    assert "published" == state(draft)
+    desk.check(draft)
+
+
 @pytest.mark.parametrize("how", ["yes", "no", "auto"])
 def test_vim_publishes_with_wq(desk: Desk, how: str) -> None:
     if not shutil.which("vim"):
@@ -451,6 +471,7 @@ def test_junk_is_never_sent(desk: Desk) -> None:
         *(".DS_Store", "weights/.DS_Store", "._config.json", "Thumbs.db", "desktop.ini"),
         *(".Trash-1000/files/x", ".directory", "config.json~", ".config.json.swp"),
         *(".git/HEAD", ".cache/x", ".huggingface/x", ".fuse_hidden0001"),
+        *("config.json:Zone.Identifier", "#config.json#", ".~lock.config.json#"),
     ]
     make_files(desk.source, dict.fromkeys(junk, b"junk"))
     draft = desk.draft()

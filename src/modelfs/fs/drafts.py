@@ -30,8 +30,6 @@ class State(enum.StrEnum):
 
 
 class Event(enum.StrEnum):
-    # Something in the draft changed.
-    CHANGED = "changed"
     # NOTES is written and closed by somebody who writes nothing else: publish now.
     NOTED = "noted"
     # NOTES is written and closed, or moved into place, by who also writes the other files.
@@ -52,21 +50,16 @@ class Event(enum.StrEnum):
 
 _NEXT: dict[State, dict[Event, State]] = {
     State.OPEN: {
-        Event.CHANGED: State.OPEN,
         Event.NOTED: State.SEALED,
         Event.NOTED_BY_WRITER: State.ARMED,
-        Event.QUIET: State.OPEN,
         Event.ASKED: State.SEALED,
         Event.CANCELLED: State.OPEN,
     },
     State.ARMED: {
-        Event.CHANGED: State.ARMED,
         Event.NOTED: State.SEALED,
         Event.NOTED_BY_WRITER: State.ARMED,
         Event.QUIET: State.SEALED,
         Event.ASKED: State.SEALED,
-        # The mount ended while it was waiting for quiet.
-        Event.REFUSED: State.FAILED,
         Event.CANCELLED: State.OPEN,
     },
     State.SEALED: {
@@ -82,10 +75,8 @@ _NEXT: dict[State, dict[Event, State]] = {
         Event.CANCELLED: State.OPEN,
     },
     State.FAILED: {
-        Event.CHANGED: State.FAILED,
         Event.NOTED: State.SEALED,
         Event.NOTED_BY_WRITER: State.ARMED,
-        Event.QUIET: State.FAILED,
         Event.ASKED: State.SEALED,
         Event.CANCELLED: State.OPEN,
     },
@@ -116,6 +107,4 @@ class Draft:
             state = _NEXT[self.state][event]
         except KeyError:
             raise WrongState(f"{self.ref} is {self.state}") from None
-        if state is State.FAILED and event is not Event.REFUSED:
-            reason = self.reason
         return replace(self, state=state, reason=reason, version=version)

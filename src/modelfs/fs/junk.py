@@ -19,11 +19,19 @@ _PATTERNS = (
     ".Trash-*",
     ".directory",
     "*.goutputstream*",
+    # What Windows knows of a file's origin, where it is a file of its own.
+    "*:Zone.Identifier",
     # Editors; vim tries whether it may make files with one called 4913, and ends one in .swpx.
     "*~",
     ".*.sw?",
     ".*.sw?x",
     "4913",
+    # Emacs's locks, which are links to nothing, and unsaved texts; Kate; JetBrains; LibreOffice.
+    ".#*",
+    "#*#",
+    ".*.kate-swp",
+    "*___jb_???___",
+    ".~lock.*#",
     # A file that was removed while it was open.
     ".fuse_hidden*",
     # What the official clients of registries leave out.

@@ -13,14 +13,13 @@ REF = Ref(("o", "m", "1"))
 # Written once more, so that a change of the rules is a change of two tables.
 TABLE = """
            open      armed     sealed     uploading  failed    published
-changed    open      armed     -          -          failed    -
 noted      sealed    sealed    -          -          sealed    -
 by writer  armed     armed     -          -          armed     -
-quiet      open      sealed    -          -          failed    -
+quiet      -         sealed    -          -          -         -
 asked      sealed    sealed    -          -          sealed    -
 busy       -         -         armed      -          -         -
 checked    -         -         uploading  -          -         -
-refused    -         failed    failed     failed     -         -
+refused    -         -         failed     failed     -         -
 created    -         -         -          published  -         -
 cancelled  open      open      open       open       open      -
 """
@@ -55,7 +54,7 @@ def test_the_table_has_every_state_and_every_event() -> None:
 
 def test_a_reason_stays_until_the_next_attempt() -> None:
     failed = Draft(REF, State.SEALED).after(Event.REFUSED, reason="no licence")
-    assert "no licence" == failed.after(Event.CHANGED).reason
+    assert "no licence" == failed.reason
     assert "" == failed.after(Event.NOTED).reason
 
 
