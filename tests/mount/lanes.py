@@ -228,13 +228,15 @@ Kinds = Sequence[tuple[str, Save]]
 def points(kinds: Kinds, steps: Sequence[int], count: int) -> Iterator[tuple[str, Save, int]]:
     """What to publish, how, and at which of its steps to die.
 
-    `count` of each kind, spread over all its steps, from the middle outwards: it is there that the
-    next mount takes its time. A kind's name has a place for a number, from 1 to `count`.
+    `count` of each kind, or all its steps if these are fewer, spread over all of them, from the
+    middle outwards: it is there that the next mount takes its time. A kind's name has a place for
+    a number, from 1 to `count`.
     """
     for n in sorted(range(count), key=lambda n: abs(n - count // 2)):
         for (name, save), most in zip(kinds, steps, strict=True):
-            assert most >= count
-            yield name.format(n + 1), save, 1 + n * (most - 1) // (count - 1)
+            own = min(count, most)
+            if n < own:
+                yield name.format(n + 1), save, 1 + n * (most - 1) // (own - 1)
 
 
 def _steps(pool: Executor, lanes: Sequence[Lane], kinds: Kinds, count: int) -> list[int]:
@@ -274,6 +276,7 @@ def deaths(lanes: Sequence[Lane], kinds: Kinds, count: int) -> int:
 
     with ThreadPoolExecutor(len(lanes)) as pool:
         todo.extend(points(kinds, _steps(pool, lanes, kinds, count), count))
+        tried = len(todo)
         found = sum(pool.map(work, lanes))
-    print(f"{found} deaths at {len(kinds) * count} points")
+    print(f"{found} deaths at {tried} points")
     return found

@@ -51,3 +51,5 @@ class Notices:
             finally:
                 self.is_writing = False
             done()
+            # Until the next one it waits without the file that this one was about.
+            del found, done
