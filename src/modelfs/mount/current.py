@@ -32,6 +32,10 @@ class Current(threading.local):
         self.uid, self.pid = request.uid, request.pid
         self.reply, self.handle = None, None
 
+    def end(self) -> None:
+        """It is answered. Nothing is kept of it, such as a file, until the next one comes."""
+        self.unique, self.reply = 0, None
+
     def give_back(self) -> None:
         """Have no memory for a request while this one waits, if all of this is in its first page.
 

@@ -27,8 +27,9 @@ from modelfs.errors import DeadlinePassed, Error, Interrupted
 from modelfs.mount import wire
 from modelfs.mount.answers import Answers
 from modelfs.mount.current import Current
-from modelfs.mount.library import Session, pieces
-from modelfs.mount.openfiles import OpenFiles, process_of
+from modelfs.mount.library import Session
+from modelfs.mount.openfiles import process_of
+from modelfs.mount.outgoing import Outgoing
 from modelfs.mount.overlay import Overlay
 from modelfs.mount.passthrough import Passthrough
 from modelfs.mount.spares import Spares
@@ -51,10 +52,6 @@ _PATCHED = frozenset(
         *(wire.Op.MKDIR, wire.Op.READDIRPLUS, wire.Op.LINK, wire.Op.SETATTR),
     }
 )
-# Requests about what the kernel has just found by a name.
-_OF_FOUND = (wire.Op.OPEN, wire.Op.GETATTR, wire.Op.SETATTR)
-_OPENING = (wire.Op.OPEN, wire.Op.CREATE)
-_FINDING = (wire.Op.LOOKUP, wire.Op.MKDIR)
 # Requests that name more than the one thing they are about.
 _ABOUT_OTHERS = (wire.Op.LINK, wire.Op.BATCH_FORGET)
 
@@ -78,12 +75,12 @@ class SessionLoop:
         self._spares = Spares()
         # Requests that wait; set before what they wait for is done, an event interrupts.
         self._waiting: dict[int, threading.Event] = {}
-        self._open_files = OpenFiles()
         self._passthrough = passthrough
         self._answers = Answers()
         # Answers before libfuse is asked; set before `start`, None to have all asked of libfuse.
         self.overlay: Overlay | None = None
         self._current = Current()
+        self._outgoing = Outgoing(self._current, passthrough, lambda: self.reply)
         self._begun: Future[None] = Future()  # the kernel's first request was answered
         self._ended = threading.Event()
         self.fd = -1  # the connection to the kernel, once started
@@ -155,8 +152,9 @@ class SessionLoop:
 
         Raises Error if what the kernel offers is not enough.
         """
-        self._session = Session(self._library, session, channel, self._send)
+        self._session = Session(self._library, session, channel, self._outgoing.send)
         self.fd = self._session.fd
+        self._outgoing.start(self.fd, self.overlay)
         self._start_thread()
         wait(self._begun)
 
@@ -277,7 +275,7 @@ class SessionLoop:
         current = self._current
         current.begin(request)
         if self._answers.is_sent(self.fd, self.overlay, request, view):
-            current.unique = 0
+            current.end()
             return
         if request.opcode == wire.Op.READDIRPLUS:
             wire.without_attributes(view)
@@ -286,14 +284,14 @@ class SessionLoop:
         if wire.is_of_link(request.node) or request.opcode in _ABOUT_OTHERS:
             wire.unmark(request.opcode, view)
         if request.opcode == wire.Op.RELEASE:
-            self._released(request.node, wire.released(view))
+            self._outgoing.released(request.node, wire.released(view))
         assert self._session is not None  # noqa: S101 - there are no requests before `start`
         channel = self._session.patched if request.opcode in _PATCHED else self._session.plain
         self._session.answer(memory, length, channel)
         if current.handle is not None:
             wire.name_handle(view, current.handle)
             self._session.answer(memory, length, channel)
-        current.unique = 0
+        current.end()
 
     def _initialize(self, request: wire.Request, memory: Any, length: int) -> None:
         """Show INIT to libfuse, whose own answer nobody hears; then answer it ourselves.
@@ -345,70 +343,3 @@ class SessionLoop:
             with self._lock:
                 self._serving += 1
                 del self._waiting[unique]
-
-    def _send(self, slices: Any, count: int) -> int:
-        """Send an answer of libfuse, with what the file system wants changed in it."""
-        current = self._current
-        opened = None
-        try:
-            views = pieces(slices, count)
-            if count == 1 and current.handle is None and self._is_nameless(views[0]):
-                return 0  # to be asked for again
-            if current.opcode in _OF_FOUND and wire.error(views[0]) == errno.ENOENT:
-                # Replaced since it was found: at this errno the kernel looks the name up again.
-                wire.fail(views[0], errno.ESTALE)
-            if count == 2:
-                if current.opcode == wire.Op.LINK:
-                    self._tell_outdated(current.linked)
-                if current.opcode in _FINDING and self.overlay is not None:
-                    published = current.reply.published if current.reply is not None else None
-                    self.overlay.told(wire.found(views[1]), published)
-                if current.opcode in _OPENING:
-                    opened = wire.opened(current.node, views[1])
-                    self._opened(*opened)  # before the kernel can close it
-                if current.reply is not None:
-                    wire.patch(current.opcode, views[1], current.reply)
-                if current.opcode == wire.Op.READDIRPLUS:
-                    views = wire.widened(current.unique, views[1])
-        except Exception:
-            # ctypes would drop it, and with it the answer: the caller would wait for ever.
-            log.exception("an answer could not be made")
-            failure = wire.OUT_HEADER.pack(wire.OUT_HEADER.size, -errno.EIO, current.unique)
-            views = [memoryview(failure)]
-        try:
-            os.writev(self.fd, views)
-        except OSError as exc:
-            if opened is not None:
-                self._released(*opened)
-            return -(exc.errno or errno.EIO)  # ENOENT: interrupted meanwhile, libfuse knows
-        return 0
-
-    def _tell_outdated(self, node: int) -> None:
-        """What the kernel was told of a file with one name is wrong of one with two.
-
-        The other name is another file to libfuse, so nothing that is done there is seen here.
-        """
-        try:
-            os.write(self.fd, wire.outdated(node))
-        except OSError as exc:
-            log.debug("nothing is known of %d: %s", node, exc.strerror)
-
-    def _opened(self, node: int, handle: int) -> None:
-        """A file is about to be open; passed through to the one that is offered, if that can be."""
-        reply = self.reply
-        self._open_files.add(node, handle)
-        reply.backing = self._passthrough.opened(node, reply.offer)
-        if reply.answered is not None:
-            reply.answered(bool(reply.backing))
-
-    def _released(self, node: int, handle: int) -> None:
-        self._open_files.remove(node, handle)
-        self._passthrough.released(node)
-
-    def _is_nameless(self, header: memoryview) -> bool:
-        """True if libfuse did not find, by its name, a file that is open."""
-        current = self._current
-        if current.opcode != wire.Op.GETATTR or wire.error(header) != errno.ENOENT:
-            return False
-        current.handle = self._open_files.find(current.node)
-        return current.handle is not None

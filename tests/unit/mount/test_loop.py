@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
-import errno
-import os
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -47,24 +43,3 @@ def test_a_request_waits_also_where_no_other_thread_can_be_started(
 
 def _refuse(thread: threading.Thread) -> None:
     raise RuntimeError("can't start new thread")
-
-
-@pytest.mark.expect_warnings("an answer could not be made")
-def test_who_opens_a_file_is_answered_also_where_there_are_no_descriptors(
-    loop: SessionLoop,
-) -> None:
-    def refuse(is_taken: bool) -> None:
-        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-
-    reader, loop.fd = os.pipe()
-    try:
-        loop._current.begin(wire.Request(48, wire.Op.OPEN, 7, 2, 0, 1))
-        loop.reply.answered = refuse
-        told = (wire.OUT_HEADER.pack(32, 0, 7), bytes(16))
-        kept = [ctypes.create_string_buffer(piece, len(piece)) for piece in told]
-        slices = [SimpleNamespace(base=ctypes.addressof(each), size=len(each)) for each in kept]
-        assert 0 == loop._send(slices, 2)
-        assert wire.OUT_HEADER.pack(16, -errno.EIO, 7) == os.read(reader, 100)
-    finally:
-        os.close(reader)
-        os.close(loop.fd)
