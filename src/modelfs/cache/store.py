@@ -233,15 +233,19 @@ class Store:
             fd = self._open(shard, key, os.O_RDONLY)
             if fd is None:
                 return None
-            if not self._is_held(fd, shard, key):
+            try:
+                if not self._is_held(fd, shard, key):
+                    os.close(fd)
+                    continue
+                found = os.fstat(fd)
+                if not stat.S_ISREG(found.st_mode) or found.st_size != size:
+                    self.drop(key, found.st_ino)
+                    os.close(fd)
+                    return None
+                _note_use(fd, found)
+            except OSError:
                 os.close(fd)
-                continue
-            found = os.fstat(fd)
-            if not stat.S_ISREG(found.st_mode) or found.st_size != size:
-                self.drop(key, found.st_ino)
-                os.close(fd)
-                return None
-            _note_use(fd, found)
+                raise
             backing = Backing(fd, size)
             if not _is_sealed(found, key):
                 backing.is_whole, backing.is_suspect = False, True
