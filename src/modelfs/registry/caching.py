@@ -263,8 +263,10 @@ class CachingRegistry:
             self._submit(question)
         flight = found.flight
         if not self._is_offline:
-            patience = 0.0 if self._is_silent() else _PATIENCE
-            flight = within(flight, patience, lambda: self._instead(question))
+            if self._is_silent():
+                flight = within(flight, 0.0, lambda: self._told_earlier(question))
+            else:
+                flight = within(flight, _PATIENCE, lambda: self._instead(question))
         return cast(T, self._wait(flight))
 
     def _submit(self, question: Question) -> None:
@@ -358,9 +360,15 @@ class CachingRegistry:
 
         Others need not find that out again.
         """
-        if (value := self._told(question)) is not None:
+        if (value := self._told_earlier(question)) is not None:
             self._silent_until = self._clock() + _TTL_OLD
         return value
+
+    def _told_earlier(self, question: Question) -> Any:
+        """What may be given while an answer may still come; None if there is nothing."""
+        if question.epoch:  # something was forgotten, which may be on the shelf still
+            return self._remembered.value(question.key)
+        return self._told(question)
 
     def _before(self, question: Question) -> Any:
         """What was known before, be it by other names; None if nothing was."""
