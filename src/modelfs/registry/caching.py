@@ -333,16 +333,19 @@ class CachingRegistry:
         return final
 
     def _is_settled(self, manifest: Manifest) -> bool:
-        """True if the registry cannot be unpacking it any more, and nothing of it is strange.
-
-        An answer without files, or with some that cannot be, may have been a bad moment: what is
-        kept for ever would make it last.
-        """
-        if manifest.rejected or (self.traits.has_files and not manifest.files):
+        """True if the registry cannot be unpacking it any more, and nothing of it is strange."""
+        if self._is_strange(manifest):
             return False
         settling = self.traits.settling
         age = self._now() - (manifest.mtime or 0.0)
         return not settling or age > settling
+
+    def _is_strange(self, manifest: Manifest) -> bool:
+        """True for one without files, or with some that cannot be.
+
+        That may have been a bad moment: what is kept for ever, or believed in haste, makes it last.
+        """
+        return bool(manifest.rejected) or (self.traits.has_files and not manifest.files)
 
     def _old(self, question: Question, error: Error) -> Any:
         """What was known before; raises `error` if nothing was."""
@@ -368,7 +371,8 @@ class CachingRegistry:
         """What may be given while an answer may still come; None if there is nothing."""
         if question.epoch:  # something was forgotten, which may be on the shelf still
             return self._remembered.value(question.key)
-        return self._told(question)
+        value = self._told(question)
+        return None if isinstance(value, Manifest) and self._is_strange(value) else value
 
     def _before(self, question: Question) -> Any:
         """What was known before, be it by other names; None if nothing was."""

@@ -344,6 +344,22 @@ def test_after_a_restart_a_slow_answer_is_not_waited_for_either(remembered: Make
         inner.gate.set()
 
 
+def test_a_version_that_had_no_files_is_asked_for_again_however_slow_that_is(
+    remembered: Make,
+) -> None:
+    inner = Memory(SAMPLE)
+    version = ref("alice/bert/pytorch/base/1")
+    files, inner.versions[version] = inner.versions[version], {}
+    assert () == remembered(inner).manifest(version).files
+    inner.versions[version] = files
+    inner.gate.clear()
+    answer = threading.Timer(5, inner.gate.set)
+    answer.start()
+    assert files
+    assert len(files) == len(remembered(inner).manifest(version).files)
+    answer.join()
+
+
 def test_names_that_were_looked_up_are_no_listing_while_an_answer_may_come(
     remembered: Make,
 ) -> None:
