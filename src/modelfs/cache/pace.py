@@ -7,6 +7,7 @@ them only cost more. One lock, for the numbers.
 
 from __future__ import annotations
 
+import os
 import threading
 
 from modelfs.cache.blockmap import BLOCK
@@ -14,8 +15,8 @@ from modelfs.cache.blockmap import BLOCK
 # What comes faster, in bytes a second, than a line of a gigabit brings.
 _FAST = 125e6
 # Connections for what nobody waits for yet, of fast ones and of others. What somebody waits for
-# may have more.
-_FEW, _MANY = 4, 10
+# may have more. A fast one keeps a processor busy; threads without one only get in its way.
+_FEW, _MANY = min(max(len(os.sched_getaffinity(0)), 2), 4), 10
 # How much of the fastest counts after the next range: circumstances change.
 _KEPT = 0.97
 # One range takes about so long: the way of its request is a small part of that, and who wants what
@@ -70,4 +71,4 @@ class Pace:
         longest = _FIRST
         if self.each:
             longest = min(max(int(self.each * _SECONDS) // BLOCK, _SHORTEST), _LONGEST)
-        return max(min(wanted // _PARTS, longest), _LEAST)
+        return max(min(wanted // min(_PARTS, self.connections), longest), _LEAST)

