@@ -13,6 +13,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+from benchmarks.calm import calm
+
 S = TypeVar("S")
 
 # What takes no time is measured more often than asked for, but at most so often: a moment in which
@@ -57,6 +59,8 @@ class Case(Generic[S]):
     bar: float | None = None
     rounds: int = 99
     unit: str = "s"
+    # How many bytes of memory one run is given, files it writes among them, that were not in use.
+    fresh: int = 0
     # How many files it handles, where the times of several cases are compared by that.
     files: int = 0
 
@@ -109,6 +113,8 @@ def measure(case: Case[S], stage: S, rounds: int, patience: float) -> Result:
                     break
             turns = [(0, pair.ours), (1, pair.rival)]
             for side, run in turns if number % 2 else reversed(turns):
+                if case.fresh:
+                    calm(case.fresh)
                 values[side].append(run())
             if number == 0:
                 pair.check()

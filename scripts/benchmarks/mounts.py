@@ -114,6 +114,7 @@ def rclone(stage: Stage, slug: str) -> Iterator[Path]:
             yield path
         finally:
             _unmount(path)
+    shutil.rmtree(folder)
 
 
 def _with_fusermount3(folder: Path) -> list[str]:

@@ -47,6 +47,10 @@ class Sizes:
     part: int = 32 << 20
     parts: int = 300
 
+    def of(self, slug: str) -> int:
+        """The size of the one file of a version that has one."""
+        return {"large": self.large, "medium": self.medium, "eighth": self.large // 8}[slug]
+
     @classmethod
     def small(cls) -> Sizes:
         return cls(64 << 20, 16 << 20, (100, 1_000), 200, 2 << 20, 50)
@@ -73,7 +77,7 @@ class Planted:
 def plant(directory: Path, slug: str, sizes: Sizes) -> Planted:
     """Make the version that `slug` names.
 
-    `large` and `medium` have one file, `sparse` one that is larger than anybody would read;
+    `large`, `medium` and `eighth` have one file, `sparse` one that is larger than anybody would read;
     `many-N` has N files of a few bytes, `files-N` N different ones of 4 KiB.
     """
     blobs = Blobs(directory / BLOBS, directory / TEMPORARY)
@@ -85,7 +89,7 @@ def plant(directory: Path, slug: str, sizes: Sizes) -> Planted:
     elif kind == "sparse":
         found = [_sparse(blobs)]
     else:
-        found = [_tensors(blobs, sizes.large if kind == "large" else sizes.medium)]
+        found = [_tensors(blobs, sizes.of(kind))]
     _publish(directory, slug, found)
     return Planted(slug, {file.path: file for file in found}, blobs)
 

@@ -38,9 +38,16 @@ def cases(sizes: Sizes) -> list[Case[Stage]]:
     large, many, below = _large, partial(_many, ""), partial(_many, "data")
     native, small = "a directory of the same disk", f"{sizes.parts:,} small files"
     eight = "8 large files"
+    # In the draft and in the registry, and a packed one or what is unpacked beside it.
+    fresh = 3 * 8 * sizes.part
     found = [
         Case(
-            f"draft-{name}", f"cp -r of {what} into a draft", native, partial(_draft, make), None, 3
+            f"draft-{name}",
+            f"cp -r of {what} into a draft",
+            native,
+            partial(_draft, make),
+            rounds=3,
+            fresh=fresh,
         )
         for name, what, make in (("large", eight, large), ("many", small, many))
     ]
@@ -59,22 +66,24 @@ def cases(sizes: Sizes) -> list[Case[Stage]]:
         ("far-many-kagglehub", away, many, hub, _hub, DELAY, 5, 1),
     ):
         set_up = partial(_published, source, publish, delay)
-        found.append(Case(f"publish-{name}", f"publish {what}", rival, set_up, bar, rounds))
+        found.append(
+            Case(f"publish-{name}", f"publish {what}", rival, set_up, bar, rounds, fresh=fresh)
+        )
     create, download = "versions create", "versions download --untar"
     return [
         *found,
         *(
-            Case(f"versions-create-{client}", f"modelfs … {create}", rival, set_up, rounds=2)
-            for client, rival, set_up in (
-                ("kaggle", f"kaggle … {create}", partial(_created, _skip)),
-                ("kagglehub", hub, partial(_created, _hub)),
-            )
-        ),
-        *(
-            Case(f"versions-download-{client}", f"modelfs … {download}", rival, set_up, rounds=2)
-            for client, rival, set_up in (
-                ("kaggle", f"kaggle … {download}", partial(_fetched, _untar)),
-                ("kagglehub", "kagglehub.model_download", partial(_fetched, _hub_fetch)),
+            Case(f"versions-{name}", f"modelfs … {what}", rival, set_up, rounds=2, fresh=fresh)
+            for name, what, rival, set_up in (
+                ("create-kaggle", create, f"kaggle … {create}", partial(_created, _skip)),
+                ("create-kagglehub", create, hub, partial(_created, _hub)),
+                ("download-kaggle", download, f"kaggle … {download}", partial(_fetched, _untar)),
+                (
+                    "download-kagglehub",
+                    download,
+                    "kagglehub.model_download",
+                    partial(_fetched, _hub_fetch),
+                ),
             )
         ),
         Case("start", "modelfs --help", "kaggle --help", _started),
