@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks import mounts, reading, rivals
+from benchmarks.calm import discard
 from benchmarks.measure import Case, Pair
 from benchmarks.planting import FILE, TENSOR, Sizes, tensor_name
 from benchmarks.reading import expect
@@ -77,7 +77,7 @@ def _curled(ranges: int, away: tuple[float, ...], stage: Stage) -> Iterator[Pair
             for piece in sorted(folder.iterdir()):
                 hasher.update(piece.read_bytes())
             seen["rival"] = hasher.hexdigest()
-        shutil.rmtree(folder)
+        discard(folder)
         return seconds
 
     ours = partial(_ours, stage, _LARGE, registry, seen)
@@ -107,7 +107,7 @@ def _downloaded(stage: Stage) -> Iterator[Pair]:
         cache = stage.fresh("kagglehub")
         seconds, path = official.download(_MEDIUM, cache)
         seconds += _read_all(path / FILE, "rival", seen)
-        shutil.rmtree(cache)
+        discard(cache)
         return seconds
 
     rival()  # the server packs a version when it is first asked for; only the first one waits

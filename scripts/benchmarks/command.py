@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import chart, report
+from benchmarks.calm import spread
 from benchmarks.cases import cases
 from benchmarks.measure import Case, Missing, Result, Skipped, measure
 from benchmarks.planting import Sizes
@@ -51,6 +52,7 @@ def main(root: Path, words: Sequence[str]) -> int:
     # Not the system's temporary directory, which may be memory: what is read comes from a disk.
     folder = Path(options.folder or root / ".bench")
     folder.mkdir(exist_ok=True)
+    spread(folder)
     with tempfile.TemporaryDirectory(dir=folder, prefix="run-") as name:
         room = 0 if options.small else _FULL_ROOM if options.full else _ROOM
         if shutil.disk_usage(name).free < room:

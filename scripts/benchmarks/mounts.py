@@ -18,6 +18,7 @@ from enum import Enum
 from pathlib import Path
 
 from benchmarks import reading
+from benchmarks.calm import discard
 from benchmarks.measure import Skipped
 from benchmarks.stage import Mounted, Stage
 
@@ -114,7 +115,7 @@ def rclone(stage: Stage, slug: str) -> Iterator[Path]:
             yield path
         finally:
             _unmount(path)
-    shutil.rmtree(folder)
+    discard(folder)
 
 
 def _with_fusermount3(folder: Path) -> list[str]:

@@ -77,8 +77,8 @@ class Planted:
 def plant(directory: Path, slug: str, sizes: Sizes) -> Planted:
     """Make the version that `slug` names.
 
-    `large`, `medium` and `eighth` have one file, `sparse` one that is larger than anybody would read;
-    `many-N` has N files of a few bytes, `files-N` N different ones of 4 KiB.
+    `large`, `medium` and `eighth` have one file, `sparse` one that is larger than anybody would
+    read; `many-N` has N files of a few bytes, `files-N` N different ones of 4 KiB.
     """
     blobs = Blobs(directory / BLOBS, directory / TEMPORARY)
     kind, _, count = slug.partition("-")

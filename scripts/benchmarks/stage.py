@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, cast
 
+from benchmarks.calm import discard
 from benchmarks.planting import Planted, Sizes, newest, plant
 
 MODELFS = Path(sys.executable).parent / "modelfs"
@@ -143,7 +143,7 @@ class Stage:
             finally:
                 command = [str(MODELFS), "umount", str(path)]
                 subprocess.run(command, env=self.environ, check=True, timeout=_DEADLINE)
-        shutil.rmtree(folder)
+        discard(folder)
 
     @contextmanager
     def traced(self, target: Path) -> Iterator[None]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks import mounts, reading
+from benchmarks.calm import discard
 from benchmarks.cold import DELAY
 from benchmarks.measure import Case, Pair
 from benchmarks.planting import FILE, FRAMEWORK, MODEL, OWNER, Sizes
@@ -136,16 +136,16 @@ def _draft(make: Source, stage: Stage) -> Iterator[Pair]:
         seconds = _copy(source, target)
         if len(seen) < 2:
             seen.append(_digests(target))
-        shutil.rmtree(target)
+        discard(target)
         return seconds
 
     with stage.mount() as mount:
         yield Pair(
-            lambda: written(mount.instance(_SLUG) / "draft"),
-            lambda: written(stage.directory / "copy"),
+            lambda: written(mount.instance(_SLUG) / stage.fresh("draft").name),
+            lambda: written(stage.fresh("copy") / "copy"),
             lambda: expect(seen, [_digests(source)] * 2),
         )
-    shutil.rmtree(source)
+    discard(source)
 
 
 # Publishing.
@@ -165,7 +165,7 @@ def _published(make: Source, publish: Publish, delay: float, stage: Stage) -> It
             ),
             lambda: _one_more(stage, expected, lambda: publish(official, source)),
         )
-    shutil.rmtree(source)
+    discard(source)
 
 
 def _one_more(stage: Stage, expected: dict[str, str], run: Callable[[], float]) -> float:
@@ -219,7 +219,7 @@ def _created(publish: Publish, stage: Stage) -> Iterator[Pair]:
         lambda: _one_more(stage, expected, lambda: _modelfs(stage, *words, *_registry(stage))),
         lambda: _one_more(stage, expected, lambda: publish(official, source)),
     )
-    shutil.rmtree(source)
+    discard(source)
 
 
 @contextmanager
@@ -233,7 +233,7 @@ def _fetched(fetch: Publish, stage: Stage) -> Iterator[Pair]:
         seconds = run(folder)
         found = {Path(path).name: digest for path, digest in _digests(folder).items()}
         expect({FILE: found[FILE]}, expected)
-        shutil.rmtree(folder)
+        discard(folder)
         return seconds
 
     def rival() -> float:
