@@ -39,7 +39,7 @@ def cases(sizes: Sizes) -> list[Case[Stage]]:
     native, small = "a directory of the same disk", f"{sizes.parts:,} small files"
     eight = "8 large files"
     # In the draft and in the registry, and a packed one or what is unpacked beside it.
-    fresh = 3 * 8 * sizes.part
+    of_large, of_many = 3 * 8 * sizes.part, 3 * sizes.parts * _SMALL
     found = [
         Case(
             f"draft-{name}",
@@ -49,7 +49,10 @@ def cases(sizes: Sizes) -> list[Case[Stage]]:
             rounds=3,
             fresh=fresh,
         )
-        for name, what, make in (("large", eight, large), ("many", small, many))
+        for name, what, make, fresh in (
+            ("large", eight, large, of_large),
+            ("many", small, many, of_many),
+        )
     ]
     skipping, packing, hub = "kaggle … create -r skip", "kaggle … -r tar", "kagglehub.model_upload"
     away = f"{small}, 20 ms away"
@@ -66,6 +69,7 @@ def cases(sizes: Sizes) -> list[Case[Stage]]:
         ("far-many-kagglehub", away, many, hub, _hub, DELAY, 5, 1),
     ):
         set_up = partial(_published, source, publish, delay)
+        fresh = of_large if source is large else of_many
         found.append(
             Case(f"publish-{name}", f"publish {what}", rival, set_up, bar, rounds, fresh=fresh)
         )
@@ -73,7 +77,7 @@ def cases(sizes: Sizes) -> list[Case[Stage]]:
     return [
         *found,
         *(
-            Case(f"versions-{name}", f"modelfs … {what}", rival, set_up, rounds=2, fresh=fresh)
+            Case(f"versions-{name}", f"modelfs … {what}", rival, set_up, rounds=2, fresh=of_large)
             for name, what, rival, set_up in (
                 ("create-kaggle", create, f"kaggle … {create}", partial(_created, _skip)),
                 ("create-kagglehub", create, hub, partial(_created, _hub)),
