@@ -341,6 +341,8 @@ class Client:
         """The parts, with the cache started."""
         found = self._parts
         with self._lock:
+            if self._is_closed:  # since a moment ago
+                raise WrongState("the client is closed")
             if self._crew is None:
                 found.cache.start()
                 self._crew = Crew(LANES, "client")

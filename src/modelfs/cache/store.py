@@ -24,6 +24,7 @@ import shutil
 import stat
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from modelfs.cache import locks, mapfiles
@@ -220,7 +221,8 @@ class Store:
                 elif (dot + suffix == MAP and key + PART not in names) or _TEMPORARY.fullmatch(
                     suffix
                 ):
-                    (shard / name).unlink(missing_ok=True)
+                    with suppress(OSError):  # one that cannot be removed keeps no other
+                        (shard / name).unlink()
 
     def _look(self, shard: int, key: str) -> Backing | None:
         found = self._open_finished(shard, key) or self._open_part(shard, key, 0)

@@ -34,6 +34,9 @@ from modelfs.refs import Ref
 # The name of a journal, or of one being written.
 _JOURNAL = re.compile(r"[0-9a-f]{32}\.(json|new)")
 
+# Held while a file is replaced (write_durably).
+_writing = threading.Lock()
+
 # No name of ours is a link.
 _OURS = os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -230,15 +233,19 @@ def _read_journal(path: Path) -> dict[str, Any]:
 
 
 def write_durably(path: Path, data: bytes) -> None:
-    """Make or replace a file, for our eyes only, whole or not at all; a power cut keeps it."""
+    """Make or replace a file, for our eyes only, whole or not at all; a power cut keeps it.
+
+    One at a time in this process, since two of the same file share the name it has meanwhile.
+    """
     temporary = path.with_suffix(".new")
-    temporary.unlink(missing_ok=True)
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _OURS, 0o600)
-    with os.fdopen(fd, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    with _writing:
+        temporary.unlink(missing_ok=True)
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _OURS, 0o600)
+        with os.fdopen(fd, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
     sync_directory(path.parent)
 
 

@@ -14,6 +14,7 @@ import os
 import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,9 @@ from modelfs.refs import Ref
 log = logging.getLogger(__name__)
 
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
+# What a file is called, to begin with, while it is written; older ones nobody writes any more.
+_TEMPORARY, _LEFTOVER_AGE = ".new-", 3600.0
 
 # The document that says whose shelf it is; directories are named by hashes.
 _OWNER = "registry"
@@ -91,7 +95,11 @@ class Shelf:
                 yield ref, value
 
     def damaged(self) -> Iterator[Path]:
-        """The files of documents that do not say what they should."""
+        """The files of documents that do not say what they should, or that nobody has finished."""
+        old = time.time() - _LEFTOVER_AGE
+        for path in self._directory.rglob(f"{_TEMPORARY}*"):
+            if _is_older(path, old):
+                yield path
         for path in self._directory.rglob("*.json"):
             # What goes meanwhile is no finding.
             if path.stem in _KINDS and not self._is_sound(path) and path.exists():
@@ -117,7 +125,7 @@ class Shelf:
         path = self._path(kind, ref)
         try:
             mode = self._make(path.parent)
-            descriptor, temporary = tempfile.mkstemp(prefix=".new-", dir=path.parent)
+            descriptor, temporary = tempfile.mkstemp(prefix=_TEMPORARY, dir=path.parent)
             try:
                 with os.fdopen(descriptor, "wb") as file:
                     file.write(checksum + b"\n" + content)
@@ -182,6 +190,13 @@ def _read(path: Path) -> tuple[str, Any] | None:
         log.debug("a document of the metadata cache cannot be read: %s: %s", path, exc)
         return None
     return (told, value) if isinstance(told, str) else None
+
+
+def _is_older(path: Path, moment: float) -> bool:
+    try:
+        return path.lstat().st_mtime < moment
+    except FileNotFoundError:
+        return False
 
 
 def _short(text: str) -> str:

@@ -160,6 +160,21 @@ def test_nothing_is_asked_of_a_closed_client(client: Client) -> None:
         client.account()
 
 
+def test_a_client_that_is_closed_while_it_starts_starts_nothing(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = client._parts
+
+    def closed(self: Client) -> object:
+        self.close()
+        return parts
+
+    monkeypatch.setattr(Client, "_parts", property(closed))
+    with pytest.raises(WrongState):
+        client._started  # noqa: B018 - a property
+    assert client._crew is None
+
+
 def test_a_spec_that_is_none_is_refused(make_client: Callable[..., Client]) -> None:
     with pytest.raises(Usage):
         make_client("nonsense").account()

@@ -94,6 +94,20 @@ def test_what_another_version_keeps_in_the_directory_stays(
     assert kept == {path: path.read_bytes() for path in kept}
 
 
+def test_what_cannot_be_removed_keeps_nothing_else(
+    make_cache: Callable[..., BlockCache], filled: Path
+) -> None:
+    left = []
+    for first in "0", "8", "f":
+        key = f"md5-{first * 32}-100"
+        shard = filled / "objects" / (first * 2)
+        (shard / f"{key}.map" / "held").mkdir(parents=True)
+        os.utime(shard / f"{key}.map", (LONG_AGO, LONG_AGO))
+        left.append(put(shard / f"md5-{first * 31}e-100.map", b"left"))
+    make_cache(workers=2).sweep()
+    assert [] == [path for path in left if path.exists()]
+
+
 def test_a_file_that_was_finished_stays_so_whatever_is_beside_it(
     make_cache: Callable[..., BlockCache], filled: Path
 ) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -39,6 +42,24 @@ def test_a_journal_is_on_disk_before_it_has_its_name(
     monkeypatch.setattr(os, "fsync", fsync)
     write_durably(journal, b"new")
     assert [("journal.new", b"new"), (tmp_path.name, b"new")] == flushed
+
+
+def test_two_who_write_one_journal_do_not_disturb_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = tmp_path / "journal.json"
+    syncing = threading.Barrier(2)
+
+    def fsync(fd: int) -> None:
+        with suppress(threading.BrokenBarrierError):  # the other does not come as far, or both do
+            syncing.wait(0.2)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    written = [b"armed" * 1000, b"cancelled" * 1000]
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda data: write_durably(journal, data), written))
+    assert journal.read_bytes() in written
+    assert ["journal.json"] == os.listdir(tmp_path)
 
 
 def test_a_draft_is_on_disk_before_anything_is_sent(

@@ -107,6 +107,19 @@ def test_every_damaged_document_is_found_and_removed(tmp_path: Path) -> None:
     assert b"newer" == newer.read_bytes()
 
 
+def test_what_a_killed_process_has_begun_to_write_is_found_and_removed(tmp_path: Path) -> None:
+    shelf = shelf_for(tmp_path, "kaggle")
+    shelf.write("stat", REF, 1)
+    (path,) = tmp_path.rglob("stat.json")
+    left, busy = path.with_name(".new-left"), path.with_name(".new-busy")
+    left.write_bytes(b"half")
+    os.utime(left, (1_000_000_000, 1_000_000_000))
+    busy.write_bytes(b"half")
+    assert [str(left.relative_to(tmp_path))] == find_damaged(tmp_path, is_dry=False)
+    assert (False, True) == (left.exists(), busy.exists())
+    assert 1 == shelf.read("stat", REF)
+
+
 def test_documents_of_another_version_are_understood_or_absent(tmp_path: Path) -> None:
     shelf = Shelf(tmp_path)
     manifest = Manifest((File("a", 3, 1.5, Digests(md5="0" * 32)),))
