@@ -23,7 +23,7 @@ def calm(size: int) -> None:
     """Bring to the disk what was written, and have memory for `size` bytes, if so much is free."""
     os.sync()
     # What is in use is not to be pushed out.
-    size = min(size, _free() // 2)
+    size = min(size, os.sysconf("SC_AVPHYS_PAGES") * mmap.PAGESIZE // 2)
     if size < mmap.PAGESIZE:
         return
     with mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
@@ -47,11 +47,3 @@ def discard(folder: Path) -> None:
             path = Path(top, name)
             if path.is_file() and not path.is_symlink():
                 os.truncate(path, 0)
-
-
-def _free() -> int:
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        name, _, rest = line.partition(":")
-        if name == "MemFree":
-            return int(rest.split()[0]) << 10
-    return 0

@@ -97,12 +97,14 @@ class Shelf:
     def damaged(self) -> Iterator[Path]:
         """The files of documents that do not say what they should, or that nobody has finished."""
         old = time.time() - _LEFTOVER_AGE
-        for path in self._directory.rglob(f"{_TEMPORARY}*"):
-            if _is_older(path, old):
-                yield path
-        for path in self._directory.rglob("*.json"):
+        for path in self._directory.rglob("*"):
             # What goes meanwhile is no finding.
-            if path.stem in _KINDS and not self._is_sound(path) and path.exists():
+            if path.name.startswith(_TEMPORARY):
+                is_found = _is_older(path, old)
+            else:
+                is_document = path.suffix == ".json" and path.stem in _KINDS
+                is_found = is_document and not self._is_sound(path) and path.exists()
+            if is_found:
                 yield path
 
     def _is_sound(self, path: Path) -> bool:

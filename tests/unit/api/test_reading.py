@@ -161,7 +161,7 @@ def test_nothing_is_asked_of_a_closed_client(client: Client) -> None:
 
 
 def test_a_client_that_is_closed_while_it_starts_starts_nothing(
-    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parts = client._parts
 

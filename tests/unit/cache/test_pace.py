@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from unittest import mock
 
 from modelfs.cache import pace as pace_module
@@ -26,11 +28,27 @@ def test_of_slow_connections_there_are_many() -> None:
 
 
 def test_of_fast_connections_there_are_few() -> None:
-    pace = Pace()
-    bring(pace, 1, 500e6)
-    # They get in each other's way.
-    bring(pace, 4, 110e6, rounds=4)
-    assert pace.connections in (2, 3, 4)
+    for few in (2, 3, 4):
+        with mock.patch.object(pace_module, "_FEW", few):
+            pace = Pace()
+            bring(pace, 1, 500e6)
+            # They get in each other's way.
+            bring(pace, 4, 110e6, rounds=4)
+            assert few == pace.connections
+
+
+def test_few_are_as_many_as_there_are_processors_from_two_to_four() -> None:
+    expected = {1: 2, 2: 2, 3: 3, 4: 4, 64: 4}
+    code = "import os; os.sched_getaffinity = lambda pid: set(range({}));"
+    code += "from modelfs.cache import pace; print(pace._FEW)"
+    for processors, few in expected.items():
+        done = subprocess.run(
+            [sys.executable, "-c", code.format(processors)],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert f"{few}\n" == done.stdout
 
 
 def test_connections_that_become_slow_become_many() -> None:
