@@ -3,7 +3,7 @@
 Some registries give a file's digest only with its bytes. A line per file, in one of 256 append-only
 logs, with a checksum of its own: a line that is torn or was changed is not there. What is lost here
 is learned again. Each log is read once, then only its tail, as long as there is room in memory for
-what it says; one lock guards what was read, and is held for reading it.
+what it says; one lock guards what was read, and is held for reading and for adding to it.
 """
 
 from __future__ import annotations
@@ -81,6 +81,10 @@ class DigestLog:
                 return
             remembered[name] = known
             self._make_room()
+            # In the same order for others: what is forgotten here is forgotten there.
+            self._append(name, known)
+
+    def _append(self, name: str, known: Known) -> None:
         try:
             fd = self._open(name[:2])
         except OSError:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -26,3 +28,28 @@ def test_logs_used_longest_ago_make_room_and_are_read_again(
         assert found is not None
         assert name[:32] == found.told.md5
     assert log.find(names[0], 1) is None
+
+
+def test_what_is_forgotten_is_forgotten_by_all_however_slow_the_disk_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = DigestLog(tmp_path, lambda fd: None)
+    name = hashlib.sha256(b"file").hexdigest()
+    write, begun, passed = os.write, threading.Event(), threading.Event()
+
+    def slow(fd: int, data: bytes) -> int:
+        if not begun.is_set():  # the first one; the other may come before it, if it can
+            begun.set()
+            passed.wait(0.3)
+        else:
+            passed.set()
+        return write(fd, data)
+
+    monkeypatch.setattr(os, "write", slow)
+    adding = threading.Thread(target=log.add, args=(name, Known(7, Digests(md5="f" * 32))))
+    adding.start()
+    assert begun.wait(30)
+    log.forget(name)
+    adding.join(30)
+    assert log.find(name, 7) is None
+    assert DigestLog(tmp_path, lambda fd: None).find(name, 7) is None
